@@ -60,6 +60,11 @@ impl Queued {
     fn unkept(&self) -> Option<&(Awaited, ThreadId)> {
         self.awaited.as_ref().filter(|(awaited, _)| !awaited.may_announce())
     }
+
+    /// Whether the commit is not kept yet, and was made by this thread.
+    fn awaits_this_thread(&self) -> bool {
+        self.unkept().is_some_and(|(_, thread)| *thread == current().id())
+    }
 }
 
 struct Queue {
@@ -184,11 +189,14 @@ impl Delivery {
         let mut panicked = None;
         loop {
             let handed_over = queue.waiting > 0
-                && queue.commits.front().is_some_and(|queued| queued.number > own);
+                && queue.commits.front().is_some_and(|queued| queued.number > own)
+                && !queue.commits.iter().any(Queued::awaits_this_thread);
             // Another thread waits until this commit is kept, and delivers then. If a callback of
-            // this thread made the commit, no other thread does.
-            if let Some((awaited, thread)) = queue.commits.front().and_then(Queued::unkept) {
-                if *thread != current().id() {
+            // this delivery made the commit, no other thread does.
+            if let Some(queued) = queue.commits.front()
+                && let Some((awaited, _)) = queued.unkept()
+            {
+                if !queued.awaits_this_thread() || queued.number <= own {
                     break;
                 }
                 let awaited = awaited.clone();

@@ -57,6 +57,8 @@ struct Place {
     shared: Arc<Shared>,
     name: String,
     saved: Mutex<Saved>,
+    /// Held while new bytes are made and recorded.
+    saving: Mutex<()>,
 }
 
 /// What was recorded last.
@@ -75,6 +77,8 @@ struct Saved {
 const BYTES_A_SECOND: f64 = (1 << 20) as f64;
 /// An attachment up to this length is recorded at every flush.
 const SMALL_BYTES: usize = 64 << 10;
+/// The longest wait for another thread that records the same attachment.
+const SAVING_MAX: Duration = Duration::from_secs(1);
 
 impl Place {
     /// Takes the place of this name, and the bytes of an earlier run of the program.
@@ -85,21 +89,28 @@ impl Place {
             Some(bytes) => bytes,
             None => None,
         };
-        Ok((Self { kept, shared, name, saved: Mutex::default() }, bytes))
+        let saved = Saved { bytes: bytes.clone(), ..Saved::default() };
+        Ok((Self { kept, shared, name, saved: Mutex::new(saved), saving: Mutex::default() }, bytes))
     }
 
     /// Records new bytes, if they differ from those of the last call.
     #[expect(clippy::disallowed_methods, reason = "recording is limited by the clock")]
     fn save(&self, why: Why, bytes: impl FnOnce() -> Option<Vec<u8>>) {
+        // Making the bytes takes the writer lock of the document. A thread that has that lock and
+        // waits here must not wait for ever.
+        let Some(_saving) = self.saving.try_lock_for(SAVING_MAX) else { return };
         let changes = self.kept.changes.load(Ordering::Relaxed);
-        let mut saved = self.saved.lock();
         let now = Instant::now();
-        let is_early = saved.not_before.is_some_and(|not_before| now < not_before);
-        let is_unchanged = saved.changes == Some(changes) && why == Why::Time;
-        if is_unchanged || is_early && why != Why::Drop {
-            return;
+        {
+            let saved = self.saved.lock();
+            let is_early = saved.not_before.is_some_and(|not_before| now < not_before);
+            let is_unchanged = saved.changes == Some(changes) && why == Why::Time;
+            if is_unchanged || is_early && why != Why::Drop {
+                return;
+            }
         }
         let Some(bytes) = bytes() else { return };
+        let mut saved = self.saved.lock();
         saved.changes = Some(changes);
         if saved.bytes.as_deref() == Some(&bytes) {
             return;

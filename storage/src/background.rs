@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 
@@ -53,41 +54,56 @@ impl Jobs {
         self.work.notify_one();
     }
 
-    fn next(&self, shared: &Shared) -> NextJob {
+    fn next(&self, shared: &Shared, attachments_at: Instant) -> NextJob {
         let mut state = self.state.lock();
         loop {
             if state.1 {
                 return NextJob::End;
             }
+            let saves = shared.has_attachments.load(Ordering::Relaxed);
+            if saves && attachments_at <= now() {
+                return NextJob::Attachments;
+            }
             if let Some(job) = state.0.pop_front() {
                 return NextJob::Job(job);
             }
-            if !shared.has_attachments.load(Ordering::Relaxed) {
-                self.work.wait(&mut state);
-            } else if self.work.wait_for(&mut state, shared.options.attachments_every).timed_out() {
-                return NextJob::Attachments;
+            match saves {
+                true => drop(self.work.wait_until(&mut state, attachments_at)),
+                false => self.work.wait(&mut state),
             }
         }
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "work in the background is done by the clock")]
+fn now() -> Instant {
+    Instant::now()
+}
+
 /// Works until the storage is closed.
 pub(crate) fn run(shared: &Shared) {
+    let mut attachments_at = now() + shared.options.attachments_every;
     loop {
-        match shared.jobs.next(shared) {
-            NextJob::Job(Job::Compact(document)) => compact(shared, &document),
-            NextJob::Job(Job::KeepWhole(document)) if document.is_in_memory() => {
-                call(&document, |hooks| (hooks.keep_whole)());
-            }
-            NextJob::Job(Job::KeepWhole(_)) => {}
+        match shared.jobs.next(shared, attachments_at) {
+            NextJob::Job(Job::Compact(document)) => call(&document, |_| compact(shared, &document)),
+            NextJob::Job(Job::KeepWhole(document)) => keep_whole(&document),
             NextJob::Job(Job::Announce(document)) => call(&document, |hooks| (hooks.announce)()),
             NextJob::Attachments => {
                 for document in shared.known() {
-                    attachments::save_changed(shared, &document, attachments::Why::Time);
+                    let why = attachments::Why::Time;
+                    call(&document, |_| attachments::save_changed(shared, &document, why));
                 }
+                attachments_at = now() + shared.options.attachments_every;
             }
             NextJob::End => return,
         }
+    }
+}
+
+/// Records a document as a whole, if records of it were dropped.
+pub(crate) fn keep_whole(document: &KeptDocument) {
+    if document.is_in_memory() {
+        call(document, |hooks| (hooks.keep_whole)());
     }
 }
 
@@ -97,7 +113,7 @@ fn call(document: &KeptDocument, work: impl FnOnce(&crate::document::Hooks)) {
     let called = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(hooks)));
     if called.is_err() {
         let document = &document.name;
-        tracing::error!(target: "exostate", %document, "a watcher panicked");
+        tracing::error!(target: "exostate", %document, "work in the background panicked");
     }
 }
 

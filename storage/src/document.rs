@@ -1,5 +1,6 @@
 //! What is known of one document that is kept: which of its records are on disk, and who waits.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
@@ -17,6 +18,8 @@ use crate::status::{Status, StatusCallback};
 pub(crate) struct Hooks {
     /// Tells listeners and watchers of what was not announced because the disk failed.
     pub(crate) announce: Box<dyn Fn() + Send + Sync>,
+    /// The document, held strongly.
+    pub(crate) hold: Box<dyn Fn() -> Option<Box<dyn Any + Send>> + Send + Sync>,
     /// Records the whole document.
     pub(crate) keep_whole: Box<dyn Fn() + Send + Sync>,
     /// Makes the entries of a snapshot from what was read. It does not use the open document.
@@ -57,7 +60,7 @@ pub(crate) struct Log {
 #[derive(Default)]
 struct State {
     wakers: Vec<Waker>,
-    callbacks: Vec<Box<dyn Fn() -> bool + Send + Sync>>,
+    callbacks: Vec<Arc<dyn Fn() -> bool + Send + Sync>>,
     status_callbacks: Vec<(u64, StatusCallback)>,
     next_callback: u64,
     shown: Status,
@@ -68,14 +71,32 @@ struct State {
     /// is written under that id.
     ready_at: u64,
     read_only: Option<Arc<str>>,
-    /// Records were dropped, as the queue was full: the number that the record of the whole
-    /// document will have at least.
-    in_memory: bool,
-    /// A change has returned without being announced.
-    unannounced: bool,
+    /// Records were dropped, as the queue was full.
+    dropped_records: Option<DroppedRecords>,
+    /// The newest change that has returned without being announced.
+    unannounced: Option<u64>,
+    /// The number of threads that wait for records.
+    blocked: usize,
     /// No handle of the document is left.
     dropped: bool,
     closed: bool,
+}
+
+/// Records that were dropped. Nothing from the first one on is kept, until the record of the whole
+/// document is.
+struct DroppedRecords {
+    first: u64,
+    /// The number of the record of the whole document, once there is one.
+    whole: Option<u64>,
+    /// The document, so that it is there when the whole of it can be recorded.
+    _document: Option<Box<dyn Any + Send>>,
+}
+
+impl State {
+    /// Whether records are dropped at this time.
+    fn is_in_memory(&self) -> bool {
+        self.dropped_records.as_ref().is_some_and(|dropped| dropped.whole.is_none())
+    }
 }
 
 /// What a change needs to know before it is written.
@@ -87,12 +108,22 @@ pub(crate) struct Permission {
     pub(crate) failure: Option<AdapterError>,
 }
 
+/// What [`KeptDocument::note_kept`] has found.
+pub(crate) struct Noted {
+    /// Whether a change waits to be announced.
+    pub(crate) unannounced: bool,
+    /// The number of threads and tasks that waited.
+    pub(crate) waited: usize,
+}
+
 /// How a wait for the disk stands.
 #[derive(Clone, Debug)]
 pub(crate) enum Wait {
     Kept,
     Failed(AdapterError),
     ReadOnly(Arc<str>),
+    /// Records were dropped.
+    InMemory,
     Closed,
     Longer,
 }
@@ -141,7 +172,7 @@ impl KeptDocument {
     /// Whether a change may be announced that is not on disk: it makes no sense to wait.
     pub(crate) fn announces_unkept(&self) -> bool {
         let state = self.state.lock();
-        state.in_memory || state.closed || state.read_only.is_some()
+        state.is_in_memory() || state.closed || state.read_only.is_some()
     }
 
     pub(crate) fn permission(&self) -> Permission {
@@ -150,7 +181,7 @@ impl KeptDocument {
             read_only: state.read_only.clone(),
             closed: state.closed,
             ready: self.kept() >= state.ready_at,
-            in_memory: state.in_memory,
+            in_memory: state.is_in_memory(),
             failure: state.failure.clone(),
         }
     }
@@ -160,15 +191,24 @@ impl KeptDocument {
         self.state.lock().ready_at = number;
     }
 
-    /// Notes that all records up to a number are on disk. Returns whether a change waits to be
-    /// announced.
-    pub(crate) fn note_kept(&self, number: u64) -> bool {
+    /// Notes that all records up to a number are on disk.
+    pub(crate) fn note_kept(&self, number: u64) -> Noted {
         let mut state = self.state.lock();
-        self.kept.fetch_max(number, Ordering::AcqRel);
+        let (kept, refilled) = match &state.dropped_records {
+            Some(dropped) if dropped.whole.is_some_and(|whole| number >= whole) => (number, true),
+            Some(dropped) => (number.min(dropped.first - 1), false),
+            None => (number, false),
+        };
+        let refilled = if refilled { state.dropped_records.take() } else { None };
+        self.kept.fetch_max(kept, Ordering::AcqRel);
         state.failure = None;
-        let unannounced = std::mem::take(&mut state.unannounced);
+        let unannounced = state.unannounced.is_some();
+        state.unannounced.take_if(|newest| *newest <= kept);
+        let waited = state.wakers.len() + state.blocked;
         self.moved(state);
-        unannounced
+        // The last handle of the document may be among it.
+        drop(refilled);
+        Noted { unannounced, waited }
     }
 
     /// Tells status callbacks that records are being written.
@@ -194,22 +234,39 @@ impl KeptDocument {
         self.moved(state);
     }
 
-    /// Records are dropped from now on, until the whole document is recorded.
-    pub(crate) fn go_on_in_memory(&self) {
+    /// Whether the document takes no change.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.state.lock().read_only.is_some()
+    }
+
+    /// Records are dropped from now on, until the whole document is recorded. Returns whether this
+    /// is new. Callbacks are told later, by the writer.
+    pub(crate) fn go_on_in_memory(&self) -> bool {
+        let document = self.hooks.get().and_then(|hooks| (hooks.hold)());
         let mut state = self.state.lock();
-        if !state.in_memory {
-            state.in_memory = true;
-            self.moved(state);
+        if state.is_in_memory() {
+            return false;
         }
+        let first = match &state.dropped_records {
+            Some(earlier) => earlier.first,
+            None => self.recorded() + 1,
+        };
+        let dropped = DroppedRecords { first, whole: None, _document: document };
+        let earlier = state.dropped_records.replace(dropped);
+        drop(state);
+        drop(earlier);
+        true
     }
 
     pub(crate) fn is_in_memory(&self) -> bool {
-        self.state.lock().in_memory
+        self.state.lock().is_in_memory()
     }
 
-    /// Whether records were dropped. After this call they are taken again.
-    pub(crate) fn take_in_memory(&self) -> bool {
-        std::mem::take(&mut self.state.lock().in_memory)
+    /// Notes the record of the whole document: the next records are not dropped.
+    pub(crate) fn note_whole(&self, number: u64) {
+        if let Some(dropped) = &mut self.state.lock().dropped_records {
+            dropped.whole = Some(number);
+        }
     }
 
     pub(crate) fn close(&self) {
@@ -227,7 +284,7 @@ impl KeptDocument {
         self.state.lock().dropped
     }
 
-    /// Tells all who wait, outside the lock.
+    /// Tells all who wait, outside the lock. A callback that panics does not stop the others.
     fn moved(&self, mut state: parking_lot::MutexGuard<'_, State>) {
         let wakers = std::mem::take(&mut state.wakers);
         let status = self.status_of(&state);
@@ -237,18 +294,26 @@ impl KeptDocument {
             true => state.status_callbacks.iter().map(|(_, call)| Arc::clone(call)).collect(),
             false => Vec::new(),
         };
-        let mut callbacks = std::mem::take(&mut state.callbacks);
+        let callbacks = state.callbacks.clone();
         drop(state);
         self.moved.notify_all();
         wakers.into_iter().for_each(Waker::wake);
-        told.iter().for_each(|call| call(&status));
-        callbacks.retain(|call| call());
-        self.state.lock().callbacks.append(&mut callbacks);
+        for call in &told {
+            guarded(|| call(&status));
+        }
+        let ended: Vec<_> = callbacks
+            .into_iter()
+            .filter(|call| guarded(|| call()).is_none_or(|goes_on| !goes_on))
+            .collect();
+        if !ended.is_empty() {
+            let is_ended = |call: &Arc<_>| ended.iter().any(|ended| Arc::ptr_eq(ended, call));
+            self.state.lock().callbacks.retain(|call| !is_ended(call));
+        }
     }
 
     /// Calls `call` whenever records became kept, until it returns false.
     pub(crate) fn on_kept(&self, call: Box<dyn Fn() -> bool + Send + Sync>) {
-        self.state.lock().callbacks.push(call);
+        self.state.lock().callbacks.push(Arc::from(call));
     }
 
     /// Calls `call` whenever the status changes. Returns a number to end it.
@@ -279,7 +344,7 @@ impl KeptDocument {
             State { read_only: Some(reason), .. } => {
                 Status::ReadOnly { reason: reason.to_string() }
             }
-            State { in_memory: true, failure, .. } => Status::InMemory { error: failure.clone() },
+            state if state.is_in_memory() => Status::InMemory { error: state.failure.clone() },
             State { failure: Some(error), .. } => Status::Failing { behind, error: error.clone() },
             State { closed: true, .. } => Status::Closed { behind },
             _ if behind > 0 => Status::Behind { behind },
@@ -302,6 +367,7 @@ impl KeptDocument {
             State { failure: Some(error), failures: now, .. } if *now > failures => {
                 Wait::Failed(error.clone())
             }
+            state if state.is_in_memory() => Wait::InMemory,
             State { closed: true, .. } => Wait::Closed,
             _ => Wait::Longer,
         }
@@ -311,7 +377,8 @@ impl KeptDocument {
     pub(crate) fn poll(&self, number: u64, failures: u64, waker: &Waker) -> Wait {
         let mut state = self.state.lock();
         let wait = self.wait_of(&state, number, failures);
-        if matches!(wait, Wait::Longer) {
+        let is_known = || state.wakers.iter().any(|known| known.will_wake(waker));
+        if matches!(wait, Wait::Longer) && !is_known() {
             state.wakers.push(waker.clone());
         }
         wait
@@ -325,7 +392,9 @@ impl KeptDocument {
             if !matches!(wait, Wait::Longer) {
                 return wait;
             }
+            state.blocked += 1;
             self.moved.wait(&mut state);
+            state.blocked -= 1;
         }
     }
 
@@ -336,13 +405,25 @@ impl KeptDocument {
         let end = Instant::now() + max;
         let mut state = self.state.lock();
         while self.kept() < number {
-            if state.closed || state.read_only.is_some() || state.in_memory {
+            if state.closed || state.read_only.is_some() || state.is_in_memory() {
                 return;
             }
-            if self.moved.wait_until(&mut state, end).timed_out() {
-                state.unannounced = true;
+            state.blocked += 1;
+            let waited = self.moved.wait_until(&mut state, end);
+            state.blocked -= 1;
+            if waited.timed_out() {
+                state.unannounced = state.unannounced.max(Some(number));
                 return;
             }
         }
     }
+}
+
+/// Runs code of the application. `None` if it panicked.
+fn guarded<R>(call: impl FnOnce() -> R) -> Option<R> {
+    let called = std::panic::catch_unwind(std::panic::AssertUnwindSafe(call));
+    if called.is_err() {
+        tracing::error!(target: "exostate", "a callback of the storage panicked");
+    }
+    called.ok()
 }

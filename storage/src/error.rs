@@ -143,6 +143,13 @@ pub enum FlushError {
         /// Why it is read-only.
         reason: String,
     },
+    /// Changes were made in memory only, as the queue was full. The whole document is written as
+    /// soon as the disk works.
+    #[error("{document}: some changes are in memory only")]
+    InMemory {
+        /// The document.
+        document: String,
+    },
     /// The storage is closed, and some changes are not on disk.
     #[error("{document}: the storage was closed before everything was on disk")]
     Closed {

@@ -44,7 +44,9 @@ impl DocumentKeeper {
         match shared.queue.reserve() {
             Ok(()) => Ok(()),
             Err(_) if goes_on => {
-                self.kept.go_on_in_memory();
+                if self.kept.go_on_in_memory() {
+                    shared.note_in_memory(&self.kept);
+                }
                 shared.queue.reserve_anyway();
                 Ok(())
             }
@@ -67,15 +69,17 @@ impl Keeper for DocumentKeeper {
 
     fn record(&self, record: Record<'_>) -> u64 {
         let is_whole = matches!(record, Record::Whole { .. });
-        if self.kept.is_in_memory() {
-            if !is_whole {
-                return self.kept.next_record();
-            }
-            self.kept.take_in_memory();
+        let is_content = matches!(record, Record::Updates(_) | Record::Pending(_));
+        if is_content && self.kept.is_in_memory() {
+            return self.kept.next_record();
         }
         self.kept.changes.fetch_add(1, Ordering::Relaxed);
         let urgent = self.announces_kept();
-        self.storage.shared.queue.push(&self.kept, entries(record), urgent)
+        let number = self.storage.shared.queue.push(&self.kept, entries(record), urgent);
+        if is_whole {
+            self.kept.note_whole(number);
+        }
+        number
     }
 
     fn recorded(&self) -> u64 {

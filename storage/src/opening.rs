@@ -1,6 +1,5 @@
 //! Opening a document: read, check, put together, take a fresh replica id, attach the keeper.
 
-use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,7 +13,7 @@ use crate::entry::{Content, Entry};
 use crate::error::{Damage, OpenError};
 use crate::keeper::DocumentKeeper;
 use crate::load::{Loaded, load, set_aside};
-use crate::shared::{Found, Shared};
+use crate::shared::{AnyWeakStore, Found, Shared};
 use crate::storage::Inner;
 
 /// How a document is opened.
@@ -79,9 +78,6 @@ pub(crate) fn store<S: State, B: Backend>(
     name: &str,
     opening: Opening,
 ) -> Result<Store<S, B>, OpenError> {
-    let weak = |store: &Store<S, B>| -> Option<Arc<dyn Any + Send + Sync>> {
-        Some(Arc::new(store.downgrade()))
-    };
     let opened = open(
         storage,
         name,
@@ -91,16 +87,17 @@ pub(crate) fn store<S: State, B: Backend>(
             None => Ok(Store::with_options(options)),
         },
         Store::document,
-        weak,
+        |store| Some(AnyWeakStore::of(store)),
     )?;
     match opened {
         Opened::New(store) => Ok(store),
         Opened::Shared(document, stores) => {
-            let known =
-                stores.iter().find_map(|store| store.downcast_ref::<WeakStore<S, B>>()?.upgrade());
+            let known = stores
+                .iter()
+                .find_map(|store| store.store.downcast_ref::<WeakStore<S, B>>()?.upgrade());
             Ok(known.unwrap_or_else(|| {
                 let store = Store::on(&document);
-                storage.shared.add_store(name, Arc::new(store.downgrade()));
+                storage.shared.add_store(name, AnyWeakStore::of(&store));
                 store
             }))
         }
@@ -132,7 +129,7 @@ pub(crate) fn document<B: Backend>(
 enum Opened<T, B: Backend> {
     New(T),
     /// The document was open already.
-    Shared(Document<B>, Vec<Arc<dyn Any + Send + Sync>>),
+    Shared(Document<B>, Vec<AnyWeakStore>),
 }
 
 /// Opens a document as a `T`: a store, or the document itself.
@@ -142,7 +139,7 @@ fn open<T, B: Backend>(
     Opening { mode, options }: Opening,
     make: impl FnOnce(Option<&[u8]>, Options) -> Result<T, BackendError>,
     document_of: impl FnOnce(&T) -> Document<B>,
-    weak: impl FnOnce(&T) -> Option<Arc<dyn Any + Send + Sync>>,
+    weak: impl FnOnce(&T) -> Option<AnyWeakStore>,
 ) -> Result<Opened<T, B>, OpenError> {
     check_name(name).map_err(|error| OpenError::adapter(name, error))?;
     let shared = &*storage.shared;
@@ -153,7 +150,10 @@ fn open<T, B: Backend>(
         Found::Open(_) if mode == Mode::New => {
             return Err(OpenError::Exists { document: name.to_owned() });
         }
-        Found::Open((document, stores)) => return Ok(Opened::Shared(document, stores)),
+        Found::Open((_, kept, _)) if mode == Mode::Damaged && !kept.is_read_only() => {
+            return Err(OpenError::Open { document: name.to_owned() });
+        }
+        Found::Open((document, _, stores)) => return Ok(Opened::Shared(document, stores)),
         Found::Turn(turn) => turn,
     };
     let mut loaded = read::<B>(shared, name, mode)?;
@@ -266,7 +266,9 @@ fn keep<B: Backend>(
         kept.make_read_only(damage.map_or("opened read-only".to_owned(), ToString::to_string));
     }
     let (announce, keep_whole) = (document.downgrade(), document.downgrade());
+    let hold = document.downgrade();
     let hooks = Hooks {
+        hold: Box::new(move || Some(Box::new(hold.upgrade()?))),
         announce: Box::new(move || announce.upgrade().iter().for_each(Document::announce)),
         keep_whole: Box::new(move || keep_whole.upgrade().iter().for_each(Document::keep_whole)),
         compact: compact::<B>,

@@ -129,6 +129,7 @@ impl Target {
             Wait::ReadOnly(reason) => {
                 Some(Err(FlushError::ReadOnly { document, reason: reason.to_string() }))
             }
+            Wait::InMemory => Some(Err(FlushError::InMemory { document })),
             Wait::Closed => Some(Err(FlushError::Closed { document })),
             Wait::Longer => None,
         }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
@@ -66,10 +66,25 @@ struct State {
     urgent: bool,
     /// The writer waits for work, without a time limit.
     idle: bool,
+    /// As many waited for the last group. They may all come back, so the next group waits for half as
+    /// many records, for a moment: then one half makes changes while the other half is written.
+    expected: usize,
+    /// The longest wait for them.
+    patience: Duration,
     closing: bool,
     /// The writer has ended: nothing is taken any more.
     ended: bool,
 }
+
+impl State {
+    /// Whether as many records wait as a group should have if somebody waits for it.
+    fn is_complete(&self) -> bool {
+        self.items.len() >= (self.expected / 2).max(1)
+    }
+}
+
+/// The longest time that the writer waits for those who waited for the last group.
+const PATIENCE_MAX: Duration = Duration::from_millis(1);
 
 pub(crate) struct Queue {
     state: Mutex<State>,
@@ -125,7 +140,12 @@ impl Queue {
     ) -> u64 {
         let mut state = self.state.lock();
         let number = document.next_record();
-        if state.ended {
+        if state.ended || document.is_read_only() {
+            let is_closed = state.ended;
+            drop(state);
+            if is_closed {
+                document.close();
+            }
             return number;
         }
         let item = Item { document: Arc::clone(document), number, entries };
@@ -135,7 +155,7 @@ impl Queue {
         state.waiting_bytes += bytes;
         state.items.push_back(item);
         state.urgent |= urgent;
-        let wakes = state.idle || urgent || self.is_group(&state);
+        let wakes = state.idle || self.is_group(&state) || state.urgent && state.is_complete();
         drop(state);
         if wakes {
             self.work.notify_one();
@@ -151,8 +171,20 @@ impl Queue {
 
     /// Lets the writer take what waits without waiting for more.
     pub(crate) fn hurry(&self) {
-        self.state.lock().urgent = true;
-        self.work.notify_one();
+        let mut state = self.state.lock();
+        state.urgent = true;
+        let wakes = state.is_complete();
+        drop(state);
+        if wakes {
+            self.work.notify_one();
+        }
+    }
+
+    /// Notes how many waited for a group, and how long the writing of it took.
+    pub(crate) fn note_written(&self, waited: usize, took: Duration) {
+        let mut state = self.state.lock();
+        state.expected = waited;
+        state.patience = (took / 2).min(PATIENCE_MAX);
     }
 
     /// Adds a task. `Err` gives it back if the storage is closing.
@@ -177,6 +209,12 @@ impl Queue {
     pub(crate) fn close(&self) {
         self.state.lock().closing = true;
         self.work.notify_one();
+    }
+
+    /// Nothing is taken any more.
+    pub(crate) fn end(&self) {
+        let mut state = self.state.lock();
+        (state.closing, state.ended) = (true, true);
     }
 
     pub(crate) fn is_closing(&self) -> bool {
@@ -215,8 +253,13 @@ impl Queue {
                 continue;
             }
             let begun = *state.since.get_or_insert(now);
-            let end = begun + self.options.group_time_max;
-            if state.urgent || state.closing || self.is_group(&state) || end <= now {
+            let time = match state.urgent {
+                true if state.is_complete() => Duration::ZERO,
+                true => state.patience,
+                false => self.options.group_time_max,
+            };
+            let end = begun + time;
+            if state.closing || self.is_group(&state) || end <= now {
                 return Next::Group(self.take(&mut state));
             }
             let end = retry_at.map_or(end, |retry_at| retry_at.min(end));

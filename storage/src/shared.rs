@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread::{ThreadId, current};
 
-use exostate::{Backend, Document, WeakDocument};
+use exostate::{Backend, Document, State, Store, WeakDocument};
 use parking_lot::{Condvar, Mutex};
 
 use crate::adapter::{Adapter, AdapterError};
@@ -24,6 +24,8 @@ pub(crate) struct Shared {
     documents: Mutex<BTreeMap<Arc<str>, Entry>>,
     /// Notified when a document is no longer being opened.
     moved: Condvar,
+    /// The documents whose records were dropped, until they are recorded as a whole.
+    in_memory: Mutex<Vec<Arc<KeptDocument>>>,
     /// Whether any document ever had an attachment.
     pub(crate) has_attachments: AtomicBool,
 }
@@ -41,12 +43,27 @@ struct Known {
     /// A [`WeakDocument`] of the document's backend.
     document: Arc<dyn Any + Send + Sync>,
     backend: &'static str,
-    /// A [`exostate::WeakStore`] of each state type with which the document was opened.
-    stores: Vec<Arc<dyn Any + Send + Sync>>,
+    /// A store of each state type with which the document was opened.
+    stores: Vec<AnyWeakStore>,
 }
 
-/// An open document, and the weak stores on it.
-pub(crate) type Open<B> = (Document<B>, Vec<Arc<dyn Any + Send + Sync>>);
+/// A [`exostate::WeakStore`] of any type.
+#[derive(Clone)]
+pub(crate) struct AnyWeakStore {
+    pub(crate) store: Arc<dyn Any + Send + Sync>,
+    is_alive: Arc<dyn Fn() -> bool + Send + Sync>,
+}
+
+impl AnyWeakStore {
+    pub(crate) fn of<S: State, B: Backend>(store: &Store<S, B>) -> Self {
+        let weak = store.downgrade();
+        let also = weak.clone();
+        Self { store: Arc::new(weak), is_alive: Arc::new(move || also.upgrade().is_some()) }
+    }
+}
+
+/// An open document, what is kept of it, and the weak stores on it.
+pub(crate) type Open<B> = (Document<B>, Arc<KeptDocument>, Vec<AnyWeakStore>);
 
 pub(crate) enum Found<'a, B: Backend> {
     Open(Open<B>),
@@ -67,7 +84,7 @@ impl Turn<'_> {
         mut self,
         kept: Arc<KeptDocument>,
         document: &Document<B>,
-        store: Option<Arc<dyn Any + Send + Sync>>,
+        store: Option<AnyWeakStore>,
     ) {
         let document: WeakDocument<B> = document.downgrade();
         let stores = store.into_iter().collect();
@@ -96,6 +113,7 @@ impl Shared {
             jobs: Jobs::default(),
             documents: Mutex::default(),
             moved: Condvar::new(),
+            in_memory: Mutex::default(),
             has_attachments: AtomicBool::new(false),
         }
     }
@@ -120,7 +138,9 @@ impl Shared {
             };
             let weak = known.document.downcast_ref::<WeakDocument<B>>();
             match weak.map(WeakDocument::upgrade) {
-                Some(Some(document)) => return Ok(Found::Open((document, known.stores))),
+                Some(Some(document)) => {
+                    return Ok(Found::Open((document, known.kept, known.stores)));
+                }
                 None if !known.kept.is_dropped() => {
                     return Err(OpenError::Backend {
                         document: name.to_owned(),
@@ -183,9 +203,16 @@ impl Shared {
     }
 
     /// Remembers another store on an open document.
-    pub(crate) fn add_store(&self, name: &str, store: Arc<dyn Any + Send + Sync>) {
+    pub(crate) fn add_store(&self, name: &str, store: AnyWeakStore) {
+        let stores = match self.documents.lock().get(name) {
+            Some(Entry::Known(known)) => known.stores.clone(),
+            _ => return,
+        };
+        // A store may be dropped by this, so it is done outside the lock.
+        let mut stores: Vec<_> = stores.into_iter().filter(|store| (store.is_alive)()).collect();
+        stores.push(store);
         if let Some(Entry::Known(known)) = self.documents.lock().get_mut(name) {
-            known.stores.push(store);
+            known.stores = stores;
         }
     }
 
@@ -223,6 +250,15 @@ impl Shared {
             Some(Entry::Known(known)) if !known.kept.is_dropped() => Some(Arc::clone(&known.kept)),
             _ => None,
         }
+    }
+
+    pub(crate) fn note_in_memory(&self, kept: &Arc<KeptDocument>) {
+        self.in_memory.lock().push(Arc::clone(kept));
+    }
+
+    /// Takes the documents that are to be recorded as a whole.
+    pub(crate) fn take_in_memory(&self) -> Vec<Arc<KeptDocument>> {
+        std::mem::take(&mut *self.in_memory.lock())
     }
 
     /// Tells all documents that nothing is written any more.

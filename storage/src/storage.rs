@@ -88,9 +88,9 @@ impl Storage {
     pub fn with_options(adapter: impl Adapter, options: StorageOptions) -> Self {
         let shared = Arc::new(Shared::new(Box::new(adapter), options));
         let writer = Writer::new(Arc::clone(&shared));
-        let for_background = Arc::clone(&shared);
+        let (for_writer, for_background) = (Arc::clone(&shared), Arc::clone(&shared));
         let threads = vec![
-            std::thread::spawn(move || writer.run()),
+            std::thread::spawn(move || run_writer(writer, &for_writer)),
             std::thread::spawn(move || background::run(&for_background)),
         ];
         Self { inner: Arc::new(Inner { shared, threads: Mutex::new(threads) }) }
@@ -209,20 +209,38 @@ impl Storage {
     /// Some changes are not on disk. They are lost when their documents are dropped.
     pub fn close(self) -> Result<(), FlushError> {
         let shared = Arc::clone(&self.inner.shared);
-        let known = shared.known();
-        known.iter().for_each(|kept| {
-            crate::attachments::save_changed(&shared, kept, crate::attachments::Why::Flush)
-        });
+        for kept in shared.known() {
+            crate::attachments::save_changed(&shared, &kept, crate::attachments::Why::Flush);
+        }
+        // What was made in memory only is tried once more.
+        for kept in shared.take_in_memory() {
+            background::keep_whole(&kept);
+        }
         self.inner.end();
-        for kept in known {
-            if let Wait::Failed(error) = kept.wait(kept.recorded(), 0) {
-                return Err(FlushError::Failing { document: kept.name.to_string(), error });
-            }
-            if !kept.is_done() {
-                return Err(FlushError::Closed { document: kept.name.to_string() });
+        for kept in shared.known() {
+            let document = kept.name.to_string();
+            match kept.wait(kept.recorded(), 0) {
+                Wait::Kept => {}
+                Wait::Failed(error) => return Err(FlushError::Failing { document, error }),
+                Wait::ReadOnly(reason) if kept.recorded() > kept.kept() => {
+                    return Err(FlushError::ReadOnly { document, reason: reason.to_string() });
+                }
+                Wait::InMemory => return Err(FlushError::InMemory { document }),
+                _ => return Err(FlushError::Closed { document }),
             }
         }
         Ok(())
+    }
+}
+
+/// Runs the writer. If it panics, which is a fault of an adapter or of this crate, nobody waits for
+/// it for ever.
+fn run_writer(writer: Writer, shared: &Shared) {
+    let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| writer.run()));
+    if ended.is_err() {
+        tracing::error!(target: "exostate", "the writer of the storage panicked");
+        shared.queue.end();
+        shared.close_documents();
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Each group becomes one record for each document in it. If a record cannot be written, it is
 //! stuck: it is tried again with back-off, and later records of the document wait behind it. The
-//! other documents go on.
+//! other documents go on, as long as the queue has room: what is stuck counts.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -89,6 +89,11 @@ impl Writer {
 
     fn write(&mut self, items: Vec<Item>) {
         let mut ready = BTreeMap::new();
+        let (read_only, items): (Vec<Item>, Vec<Item>) =
+            items.into_iter().partition(|item| item.document.is_read_only());
+        // Nothing is ever written over damage.
+        let bytes = read_only.iter().map(Item::bytes).sum();
+        self.shared.queue.done(read_only.len(), bytes);
         for pending in blocks(items) {
             pending.document.note_writing();
             let name = Arc::clone(&pending.document.name);
@@ -112,23 +117,33 @@ impl Writer {
         if pending.is_empty() {
             return;
         }
+        let begun = now();
         let Err(error) = self.append(pending.values()) else {
-            pending.into_values().for_each(|pending| self.written(pending));
+            let took = now() - begun;
+            let waited = pending.into_values().map(|pending| self.written(pending)).sum();
+            self.shared.queue.note_written(waited, took);
             return;
         };
-        if pending.len() > 1 {
+        let names = pending.len();
+        if names > 1 {
             self.turn = self.turn.wrapping_add(SINGLE_TRIES_MAX) % pending.len();
             let names: Vec<Arc<str>> = pending.keys().cloned().collect();
             for name in names.iter().cycle().skip(self.turn).take(SINGLE_TRIES_MAX.min(names.len()))
             {
                 let Some(one) = pending.remove(name) else { continue };
                 match self.append(std::iter::once(&one)) {
-                    Ok(()) => self.written(one),
+                    Ok(()) => {
+                        self.written(one);
+                    }
                     Err(error) => self.failed(one, &error),
                 }
             }
         }
-        pending.into_values().for_each(|pending| self.failed(pending, &error));
+        let is_alone = pending.len() == 1 && names == 1;
+        pending.into_values().for_each(|pending| match is_alone {
+            true => self.failed(pending, &error),
+            false => self.stick(pending, &error),
+        });
         if self.stuck.is_empty() {
             return;
         }
@@ -179,8 +194,8 @@ impl Writer {
         self.shared.adapter.sync()
     }
 
-    /// Notes what is on disk now.
-    fn written(&mut self, pending: Pending) {
+    /// Notes what is on disk now. Returns how many waited for it.
+    fn written(&mut self, pending: Pending) -> usize {
         if self.stuck.is_empty() {
             self.retry_after = self.shared.options.retry_min;
         }
@@ -196,16 +211,19 @@ impl Writer {
             log.compacts |= compacts;
             compacts
         };
-        if document.note_kept(through) {
+        let noted = document.note_kept(through);
+        if noted.unannounced {
             self.shared.jobs.add(Job::Announce(Arc::clone(&document)));
         }
         if compacts {
             self.shared.jobs.add(Job::Compact(Arc::clone(&document)));
         }
-        if document.is_in_memory() && self.shared.queue.is_roomy() {
-            self.shared.jobs.add(Job::KeepWhole(Arc::clone(&document)));
+        if self.shared.queue.is_roomy() {
+            let jobs = self.shared.take_in_memory().into_iter().map(Job::KeepWhole);
+            jobs.for_each(|job| self.shared.jobs.add(job));
         }
         self.shared.forget_if_done(&document);
+        noted.waited
     }
 
     fn failed(&mut self, pending: Pending, error: &AdapterError) {
@@ -217,8 +235,13 @@ impl Writer {
             document.make_read_only(error.to_string());
             return;
         }
-        document.note_failure(error);
-        self.stuck.insert(Arc::clone(&document.name), pending);
+        self.stick(pending, error);
+    }
+
+    /// Keeps blocks for the next try.
+    fn stick(&mut self, pending: Pending, error: &AdapterError) {
+        pending.document.note_failure(error);
+        self.stuck.insert(Arc::clone(&pending.document.name), pending);
     }
 
     fn give_room(&self, blocks: &[Block]) {

@@ -12,10 +12,10 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use exostate::{ApplyError, ChangeError, Counter, Map, State, Store};
+use exostate::{ApplyError, ChangeError, Counter, Map, State, Store, UndoOptions};
 use exostate_storage::{
-    Adapter, AdapterErrorKind, Append, Damage, Durability, FlushError, MemoryAdapter, OpenError,
-    Persist, RefusedError, Status, Storage, StorageOptions, WhenFull,
+    Adapter, AdapterErrorKind, Append, Damage, Durability, FlushError, KeptUndo, MemoryAdapter,
+    OpenError, Persist, RefusedError, Status, Storage, StorageOptions, WhenFull,
 };
 use support::SimAdapter;
 
@@ -232,14 +232,13 @@ fn closing_writes_everything_or_says_what_is_missing() {
 }
 
 /// One document cannot be written. The others go on.
-struct OneFails(SimAdapter);
+struct OneFails(SimAdapter, AdapterErrorKind);
 
 impl Adapter for OneFails {
     fn append(&self, records: &[Append<'_>]) -> Result<(), exostate_storage::AdapterError> {
         if records.iter().any(|record| record.document == "bad") {
             let cause = "no access";
-            let kind = AdapterErrorKind::Other;
-            return Err(exostate_storage::AdapterError::new(kind, "/disk/bad", cause));
+            return Err(exostate_storage::AdapterError::new(self.1, "/disk/bad", cause));
         }
         self.0.append(records)
     }
@@ -272,7 +271,8 @@ impl Adapter for OneFails {
 fn a_document_that_cannot_be_written_does_not_stop_the_others() {
     let adapter = SimAdapter::new();
     let options = quick().with_when_full(WhenFull::GoOn);
-    let storage = Storage::with_options(OneFails(adapter.clone()), options);
+    let storage =
+        Storage::with_options(OneFails(adapter.clone(), AdapterErrorKind::Other), options);
     let bad = storage.open::<Note>("bad").unwrap();
     let note = storage.open::<Note>("note").unwrap();
     for _ in 0..20 {
@@ -437,4 +437,127 @@ fn writers_that_flush_at_once_share_a_sync() {
     threads.into_iter().for_each(|thread| thread.join().unwrap());
     assert_eq!(crashed(&adapter).votes.value(), 320);
     assert!(adapter.syncs.load(Ordering::SeqCst) - before <= 321);
+}
+
+#[test]
+fn a_damaged_document_in_a_group_does_not_touch_the_others() {
+    let adapter = SimAdapter::new();
+    let one = OneFails(adapter.clone(), AdapterErrorKind::Damaged);
+    let storage = Storage::with_options(one, quick());
+    let stores: Vec<_> =
+        (0..20).map(|at| storage.open::<Note>(&format!("note {at}")).unwrap()).collect();
+    let bad = storage.open::<Note>("bad").unwrap();
+    assert!(matches!(bad.storage_status(), Some(Status::ReadOnly { .. })));
+    adapter.fail(true);
+    for store in &stores {
+        store.change(|note| note.votes().add(1)).unwrap();
+    }
+    bad.document().follow(7);
+    adapter.fail(false);
+    until("all are written", || stores.iter().all(|store| store.flush_blocking().is_ok()));
+    let after = Storage::new(adapter.crash(0));
+    for at in 0..20 {
+        let note = after.open::<Note>(&format!("note {at}")).unwrap();
+        assert_eq!(note.view().votes.value(), 1);
+    }
+    assert!(matches!(bad.flush_blocking(), Err(FlushError::ReadOnly { .. })));
+    drop((stores, bad));
+    assert!(matches!(storage.close(), Ok(()) | Err(FlushError::ReadOnly { .. })));
+}
+
+#[test]
+fn what_was_made_in_memory_is_written_although_nobody_writes_to_it_again() {
+    for keeps_handle in [true, false] {
+        let adapter = SimAdapter::new();
+        let options = quick().with_queue(10, 1 << 20).with_when_full(WhenFull::GoOn);
+        let storage = Storage::with_options(adapter.clone(), options);
+        let other = storage.open::<Note>("other").unwrap();
+        let note = storage.open::<Note>("note").unwrap();
+        let undo = KeptUndo::open(&note, "main", UndoOptions::default()).unwrap();
+        adapter.fail(true);
+        (0..20).for_each(|_| other.change(|note| note.votes().add(1)).unwrap());
+        // The queue is full of the other document.
+        note.change(|note| note.votes().add(1)).unwrap();
+        note.document().follow(7);
+        assert!(note.flush_blocking().is_err(), "it is in memory, and its undo stack is not");
+        drop((undo, other));
+        let note = keeps_handle.then_some(note);
+        adapter.fail(false);
+        until("it is written", || crashed(&adapter).votes.value() == 1);
+        until("it opens", || storage.open::<Note>("note").is_ok());
+        drop(note);
+        let again = storage.open::<Note>("note").unwrap();
+        assert_eq!((again.view().votes.value(), again.document().lineage()), (1, 7));
+        again.flush_blocking().unwrap();
+    }
+}
+
+#[test]
+fn a_flush_does_not_confirm_what_was_dropped() {
+    let adapter = SimAdapter::new();
+    let options = quick().with_queue(10, 1 << 20).with_when_full(WhenFull::GoOn);
+    let storage = Storage::with_options(adapter.clone(), options);
+    let note = storage.open::<Note>("note").unwrap();
+    let undo = KeptUndo::open(&note, "main", UndoOptions::default()).unwrap();
+    for round in 1..20 {
+        adapter.fail(true);
+        (0..15).for_each(|_| note.change(|note| note.votes().add(1)).unwrap());
+        adapter.fail(false);
+        while note.flush_blocking().is_err() {
+            std::thread::yield_now();
+        }
+        assert_eq!(crashed(&adapter).votes.value(), round * 15);
+    }
+    drop(undo);
+}
+
+#[test]
+fn nothing_is_written_to_a_damaged_document() {
+    let adapter = with_damage();
+    let before = adapter.stored("note");
+    let storage = Storage::new(adapter.clone());
+    let part = storage.open_damaged::<Note>("note").unwrap();
+    let undo = KeptUndo::open(&part, "main", UndoOptions::default()).unwrap();
+    part.document().follow(9);
+    part.document().rewrite_pending();
+    let _ = part.flush_blocking();
+    drop((undo, part));
+    storage.close().unwrap();
+    assert_eq!(adapter.stored("note"), before);
+}
+
+#[test]
+fn a_callback_that_panics_stops_nothing() {
+    let adapter = SimAdapter::new();
+    let storage = Storage::with_options(adapter.clone(), quick());
+    let note = storage.open::<Note>("note").unwrap();
+    let _watch = note.on_storage_status(|status| panic!("{status}"));
+    for count in 1..5 {
+        note.change(|note| note.votes().add(1)).unwrap();
+        note.flush_blocking().unwrap();
+        assert_eq!(crashed(&adapter).votes.value(), count);
+    }
+}
+
+#[test]
+fn documents_opened_while_the_storage_closes_do_not_wait_for_ever() {
+    for _ in 0..20 {
+        let storage = Storage::in_memory();
+        let openers: Vec<_> = (0..4)
+            .map(|at| {
+                let storage = storage.clone();
+                std::thread::spawn(move || {
+                    for round in 0..20 {
+                        let opened = storage.open::<Note>(&format!("{at} {round}"));
+                        if let Err(error) = opened {
+                            assert!(matches!(error, OpenError::Closed { .. }), "{error}");
+                        }
+                    }
+                })
+            })
+            .collect();
+        std::thread::sleep(Duration::from_micros(fastrand::u64(..500)));
+        storage.close().unwrap();
+        openers.into_iter().for_each(|opener| opener.join().unwrap());
+    }
 }

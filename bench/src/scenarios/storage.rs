@@ -280,7 +280,7 @@ fn open(sizes: &Sizes, kept: &[Kept], report: &mut Report) -> Result<()> {
         progress(SCENARIO, N, &format!("a board to open with {}", kept.system));
         let folder = tempfile::tempdir()?;
         // The whole board becomes a snapshot, the edits after it stay in the log.
-        let options = StorageOptions::default().with_compact_bytes_min(1);
+        let options = StorageOptions::default().with_compact_bytes_min(64 << 10);
         let storage = (kept.open)(folder.path(), options)?;
         let store = storage.open::<MapState>("board")?;
         store.reconcile(&MapState::build(&work.cards))?;

@@ -275,6 +275,7 @@ impl<B: Backend> Turn<'_, B> {
             if undoes { touched(replica, &theirs, &differing) } else { Touched::default() };
         self.document.change_id(theirs.id());
         *replica = theirs;
+        self.note_replaced();
         let touch = Touch { written: whole(), differing };
         self.prepare(replica, Content::Replaced(&others), &touch);
         self.note_type(replica);

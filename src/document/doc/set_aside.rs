@@ -64,7 +64,10 @@ impl<B: Backend> Turn<'_, B> {
         if rewrite.ops.is_empty() {
             return true;
         }
-        self.commit_ops(replica, &rewrite.ops, rewrite.texts, rewrite.lists, Origin::Repair).is_ok()
+        self.reserve().is_ok()
+            && self
+                .commit_ops(replica, &rewrite.ops, rewrite.texts, rewrite.lists, Origin::Repair)
+                .is_ok()
     }
 }
 

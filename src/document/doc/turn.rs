@@ -214,6 +214,11 @@ impl<'a, B: Backend> Turn<'a, B> {
         self.publish(replica, self.commit(touch, updates, Origin::Remote));
     }
 
+    /// Notes that another document took the place of this one.
+    pub(super) fn note_replaced(&self) {
+        self.replaced.set(true);
+    }
+
     /// Asks the document's keeper for room, before something is written in this turn. The room is
     /// given back at the end of the turn.
     pub(crate) fn reserve(&self) -> Result<(), KeepError> {
@@ -290,7 +295,7 @@ impl<'a, B: Backend> Turn<'a, B> {
     /// a recorder makes a checkpoint, or if the document was replaced.
     pub(crate) fn record(&self, replica: &mut Replica<B>, commit: &Commit) {
         self.document.commits.fetch_add(1, Ordering::Relaxed);
-        if commit.origin == Origin::Repair || self.replaced.take() {
+        if self.replaced.take() {
             self.keep_whole(replica);
         } else {
             self.keep(Record::Updates(&commit.updates));
