@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::Result;
-use exostate::{Options, State, Store, Text, UndoOptions, Yrs};
+use exostate::{State, Store, Text, UndoOptions};
 use exostate_storage::{KeptUndo, OpenError, Persist, Status, StatusWatch, Storage};
 use ratatui::Frame;
 use ratatui::crossterm::event::{KeyCode, KeyModifiers};

@@ -1,5 +1,6 @@
 //! All documents in one file, with redb. docs/storage.md describes the tables.
 
+mod chunks;
 mod file;
 
 use std::collections::BTreeMap;
@@ -15,11 +16,11 @@ use super::{Adapter, AdapterError, AdapterErrorKind, Append, Stored, check_name}
 
 /// Name → the number of the document, and a checksum of both.
 const DOCUMENTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("documents");
-/// The number of the document and of the record → the record. The row with the largest number is
-/// the head: the number of the last record, and a checksum.
-const RECORDS: TableDefinition<'_, (u64, u64), &[u8]> = TableDefinition::new("records");
-/// The number of the document → the last record that the snapshot covers, and the snapshot.
-const SNAPSHOTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("snapshots");
+/// The records, in [`chunks`]. The row with the largest number is the head: the number of the last
+/// record, and a checksum.
+const RECORDS: chunks::Chunks = TableDefinition::new("records");
+/// The snapshots, in [`chunks`]: the number is that of the last record that the snapshot covers.
+const SNAPSHOTS: chunks::Chunks = TableDefinition::new("snapshots");
 /// "format" → [`FORMAT`], "documents" → the number of documents.
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 
@@ -371,11 +372,11 @@ impl Writing {
         let mut table = self.transaction.open_table(RECORDS)?;
         let mut heads = BTreeMap::new();
         for (record, id) in records.iter().zip(ids) {
-            table.insert((id, record.number), record.bytes)?;
+            chunks::put(&mut table, id, record.number, record.bytes)?;
             heads.insert(id, record.number);
         }
         for (id, last) in heads {
-            table.insert((id, HEAD), &with_checksum(last, &id.to_le_bytes())[..])?;
+            chunks::put(&mut table, id, HEAD, &with_checksum(last, &id.to_le_bytes()))?;
         }
         Ok(())
     }
@@ -388,12 +389,13 @@ impl Writing {
         names: &Names,
     ) -> Result<(), Failure> {
         let id = self.id(document, names)?;
-        let value = [&covers.to_le_bytes()[..], snapshot].concat();
-        self.transaction.open_table(SNAPSHOTS)?.insert(id, &value[..])?;
-        let mut table = self.transaction.open_table(RECORDS)?;
-        table.retain_in((id, 0)..=(id, covers), |_, _| false)?;
-        if table.get((id, HEAD))?.is_none() {
-            table.insert((id, HEAD), &with_checksum(covers, &id.to_le_bytes())[..])?;
+        let mut snapshots = self.transaction.open_table(SNAPSHOTS)?;
+        chunks::remove(&mut snapshots, id, 0..=u64::MAX)?;
+        chunks::put(&mut snapshots, id, covers, snapshot)?;
+        let mut records = self.transaction.open_table(RECORDS)?;
+        chunks::remove(&mut records, id, 0..=covers)?;
+        if records.get((id, HEAD, 0))?.is_none() {
+            chunks::put(&mut records, id, HEAD, &with_checksum(covers, &id.to_le_bytes()))?;
         }
         Ok(())
     }
@@ -402,8 +404,8 @@ impl Writing {
         let Some(id) = self.find(document, names) else { return Ok(()) };
         self.changed.insert(document.to_owned(), None);
         self.transaction.open_table(DOCUMENTS)?.remove(document)?;
-        self.transaction.open_table(SNAPSHOTS)?.remove(id)?;
-        self.transaction.open_table(RECORDS)?.retain_in((id, 0)..=(id, HEAD), |_, _| false)?;
+        chunks::remove(&mut self.transaction.open_table(SNAPSHOTS)?, id, 0..=u64::MAX)?;
+        chunks::remove(&mut self.transaction.open_table(RECORDS)?, id, 0..=HEAD)?;
         Ok(())
     }
 
@@ -433,28 +435,14 @@ fn read(database: &Database, document: &str, id: u64) -> Result<Option<Stored>, 
     let Some(row) = transaction.open_table(DOCUMENTS)?.get(document)? else { return Ok(None) };
     // It may have been made again, too.
     let id = read_id(document, row.value()).unwrap_or(id);
-    let snapshot = transaction.open_table(SNAPSHOTS)?.get(id)?;
-    let snapshot = snapshot.map(|value| {
-        let (covers, bytes) = value.value().split_first_chunk().map_or_else(
-            || (0, Vec::new()),
-            |(covers, bytes)| (u64::from_le_bytes(*covers), bytes.to_vec()),
-        );
-        (covers, bytes)
-    });
-    let mut stored = Stored { snapshot, ..Stored::new() };
-    for row in transaction.open_table(RECORDS)?.range((id, 0)..=(id, HEAD))? {
-        let (key, value) = row?;
-        match key.value() {
-            (_, HEAD) => {
-                let last = number_of(value.value(), &id.to_le_bytes());
-                // A damaged head shows as missing records.
-                stored.last = Some(last.unwrap_or(u64::MAX));
-            }
-            (_, number) => stored.records.push((number, value.value().to_vec())),
-        }
-    }
-    // A document has a head from its first record on.
-    stored.last = stored.last.or(Some(u64::MAX));
+    let snapshot = chunks::read(&transaction.open_table(SNAPSHOTS)?, id)?.pop();
+    let mut records = chunks::read(&transaction.open_table(RECORDS)?, id)?;
+    // A document has a head from its first record on. A damaged or missing one shows as missing
+    // records.
+    let head = records.pop_if(|(number, _)| *number == HEAD);
+    let last = head.and_then(|(_, bytes)| number_of(&bytes, &id.to_le_bytes()));
+    let last = Some(last.unwrap_or(u64::MAX));
+    let stored = Stored { snapshot, records, last, ..Stored::new() };
     Ok(Some(stored))
 }
 
