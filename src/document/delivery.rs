@@ -73,6 +73,8 @@ struct Queue {
     delivering: Option<ThreadId>,
     /// Number of imports that wait until they may deliver, or until the queue is short.
     waiting: usize,
+    /// Whether any commit was to be kept before it is delivered.
+    awaits: bool,
 }
 
 /// Number of queued commits up to which an import does not wait.
@@ -82,7 +84,7 @@ const TURN_MAX: Duration = Duration::from_secs(1);
 
 impl Default for Delivery {
     fn default() -> Self {
-        let queue = Queue { commits: VecDeque::new(), delivering: None, waiting: 0 };
+        let queue = Queue { commits: VecDeque::new(), delivering: None, waiting: 0, awaits: false };
         Self {
             numbers: Numbers::default(),
             listeners: Arc::default(),
@@ -125,7 +127,9 @@ impl Delivery {
         let number = self.numbers.next();
         drop(listeners);
         let awaited = awaited.map(|awaited| (awaited, current().id()));
-        self.queue.lock().commits.push_back(Queued { number, commit, views, awaited });
+        let mut queue = self.queue.lock();
+        queue.awaits |= awaited.is_some();
+        queue.commits.push_back(Queued { number, commit, views, awaited });
     }
 
     /// Delivers the queued commits. If another thread is delivering, that thread delivers these
@@ -144,6 +148,9 @@ impl Delivery {
 
     /// Waits until the commits of this thread are kept, or until the keeper gives up waiting.
     fn kept<'a>(&'a self, queue: MutexGuard<'a, Queue>) -> MutexGuard<'a, Queue> {
+        if !queue.awaits {
+            return queue;
+        }
         let own = current().id();
         if queue.delivering == Some(own) {
             return queue;

@@ -141,6 +141,7 @@ pub fn read_foreign(bytes: &[u8], limits: &Limits) -> Result<Source, BackendErro
 }
 
 /// Runs backend code; a panic in it becomes an error.
+#[inline]
 pub fn guarded<T>(work: impl FnOnce() -> Result<T, BackendError>) -> Result<T, BackendError> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
         let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
