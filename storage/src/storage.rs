@@ -1,5 +1,6 @@
 //! The storage: the handle with which an application opens its documents.
 
+#[cfg(feature = "redb")]
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::{JoinHandle, current};
