@@ -181,8 +181,10 @@ impl System {
 /// The systems that the user selected by name, or all systems if there are no names.
 pub fn selected(names: &[String]) -> Result<Vec<System>> {
     let mut systems = all();
-    if let Some(unknown) =
-        names.iter().find(|name| !systems.iter().any(|system| system.answers_to(name)))
+    if let Some(unknown) = names
+        .iter()
+        .filter(|name| !crate::scenarios::storage::knows(name))
+        .find(|name| !systems.iter().any(|system| system.answers_to(name)))
     {
         let known: Vec<&str> = systems.iter().map(|system| system.name).collect();
         bail!("--systems: no system {unknown:?}; there are {}", known.join(", "));

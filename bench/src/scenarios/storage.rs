@@ -122,6 +122,12 @@ fn place(system: &'static str) -> Place {
     Place { scenario: SCENARIO, n: N, system }
 }
 
+/// Whether this scenario has a system of this name.
+pub fn knows(system: &str) -> bool {
+    let raw = raw::SYSTEMS.iter().map(|raw| raw.system);
+    KEPT.iter().map(|kept| kept.system).chain(raw).chain([MEMORY]).any(|known| known == system)
+}
+
 /// Measures every system that was selected.
 pub fn run(options: &Options, report: &mut Report) -> Result<()> {
     let is_wanted = |system: &str| {
