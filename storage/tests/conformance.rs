@@ -75,10 +75,19 @@ fn kind<T>(result: Result<T, AdapterError>) -> AdapterErrorKind {
     result.err().expect("an error").kind()
 }
 
-/// The adapter, closed and opened again.
+/// The adapter, closed and opened again. Another test may start a process at this moment, which has
+/// the open files of this one, and so their locks, until its program begins.
 fn reopened(place: &Place, adapter: Box<dyn Adapter>) -> Box<dyn Adapter> {
     drop(adapter);
-    place.open().expect("it opens again")
+    for _ in 0..500 {
+        match place.open() {
+            Err(error) if error.kind() == AdapterErrorKind::InUse => {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+            opened => return opened.expect("it opens again"),
+        }
+    }
+    panic!("it stays in use");
 }
 
 #[test]

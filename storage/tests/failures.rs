@@ -557,7 +557,8 @@ fn documents_opened_while_the_storage_closes_do_not_wait_for_ever() {
             })
             .collect();
         std::thread::sleep(Duration::from_micros(fastrand::u64(..500)));
-        storage.close().unwrap();
+        // A document that was being opened may not have its id on disk.
+        assert!(matches!(storage.close(), Ok(()) | Err(FlushError::Closed { .. })));
         openers.into_iter().for_each(|opener| opener.join().unwrap());
     }
 }
