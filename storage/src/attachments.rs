@@ -146,9 +146,9 @@ impl Drop for Place {
 ///
 /// The stacks are written at each flush, every few seconds while the document changes
 /// ([`StorageOptions::with_attachments_every`](crate::StorageOptions::with_attachments_every)), and
-/// when the last clone is dropped. Stacks of more than 64 KiB are written less often: no more
-/// than 1 MiB in a second. After a crash, the changes since the last writing cannot be undone; the changes
-/// themselves are kept.
+/// when the last clone is dropped. Stacks of more than 64 KiB are written less often: no more than
+/// 1 MiB in a second. After a crash, the changes since the last writing cannot be undone; the
+/// changes themselves are kept.
 ///
 /// ```
 /// use exostate::{State, UndoOptions};

@@ -126,10 +126,7 @@ fn compact(shared: &Shared, document: &Arc<KeptDocument>) {
         shared.queue.add_task(Task::Replace { document, covers, snapshot, log_bytes })
     });
     if !matches!(task, Some(Ok(()))) {
-        let mut log = document.log.lock();
-        log.compacts = false;
-        // It is tried again when as much again has been written.
-        log.snapshot_bytes = log.snapshot_bytes.max(log.log_bytes);
+        document.log.lock().put_off_compaction();
     }
 }
 

@@ -57,6 +57,14 @@ pub(crate) struct Log {
     pub(crate) compacts: bool,
 }
 
+impl Log {
+    /// A compaction has failed: the next one is tried when as much again has been written.
+    pub(crate) fn put_off_compaction(&mut self) {
+        self.compacts = false;
+        self.snapshot_bytes = self.snapshot_bytes.max(self.log_bytes);
+    }
+}
+
 #[derive(Default)]
 struct State {
     wakers: Vec<Waker>,

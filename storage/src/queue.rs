@@ -66,8 +66,8 @@ struct State {
     urgent: bool,
     /// The writer waits for work, without a time limit.
     idle: bool,
-    /// As many waited for the last group. They may all come back, so the next group waits for half as
-    /// many records, for a moment: then one half makes changes while the other half is written.
+    /// As many waited for the last group. They may all come back, so the next group waits for half
+    /// as many records, for a moment: then one half makes changes while the other half is written.
     expected: usize,
     /// The longest wait for them.
     patience: Duration,
@@ -130,8 +130,8 @@ impl Queue {
         state.reserved = state.reserved.saturating_sub(1);
     }
 
-    /// Adds an item. With `urgent` the writer takes it as soon as it can.
-    /// The item gets the document's next number, which is returned.
+    /// Adds an item under the document's next number, and returns the number. With `urgent` the
+    /// writer takes the item as soon as it can.
     pub(crate) fn push(
         &self,
         document: &Arc<KeptDocument>,

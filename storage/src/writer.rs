@@ -139,10 +139,9 @@ impl Writer {
                 }
             }
         }
-        let is_alone = pending.len() == 1 && names == 1;
-        pending.into_values().for_each(|pending| match is_alone {
-            true => self.failed(pending, &error),
-            false => self.stick(pending, &error),
+        pending.into_values().for_each(|pending| match names {
+            1 => self.failed(pending, &error),
+            _ => self.stick(pending, &error),
         });
         if self.stuck.is_empty() {
             return;
@@ -266,8 +265,7 @@ impl Writer {
                         log.log_bytes = log.log_bytes.saturating_sub(log_bytes);
                     }
                     Err(error) => {
-                        // The next compaction is tried when as much again has been written.
-                        log.snapshot_bytes = log.snapshot_bytes.max(log.log_bytes);
+                        log.put_off_compaction();
                         tracing::warn!(
                             target: "exostate", document = %document.name, %error, "not compacted"
                         );
