@@ -141,6 +141,51 @@ impl Drop for Place {
     }
 }
 
+/// What can be kept beside a document.
+trait Saves: Send + Sync {
+    /// Its bytes. `None` if they cannot be made now.
+    fn bytes(&self) -> Option<Vec<u8>>;
+}
+
+impl<S: State, B: Backend> Saves for UndoManager<S, B> {
+    fn bytes(&self) -> Option<Vec<u8>> {
+        Some(self.save())
+    }
+}
+
+impl<S: State, B: Backend> Saves for History<S, B> {
+    fn bytes(&self) -> Option<Vec<u8>> {
+        self.save().ok()
+    }
+}
+
+/// A value that is kept at its place as long as it exists.
+struct Attachment<T: Saves> {
+    value: T,
+    place: Place,
+}
+
+impl<T: Saves + 'static> Attachment<T> {
+    fn new(value: T, place: Place) -> Arc<Self> {
+        let attachment = Arc::new(Self { value, place });
+        let weak: Weak<Self> = Arc::downgrade(&attachment);
+        attachment.place.attach(weak);
+        attachment
+    }
+}
+
+impl<T: Saves> Attached for Attachment<T> {
+    fn save(&self, why: Why) {
+        self.place.save(why, || self.value.bytes());
+    }
+}
+
+impl<T: Saves> Drop for Attachment<T> {
+    fn drop(&mut self) {
+        self.save(Why::Drop);
+    }
+}
+
 /// An undo manager whose stacks are kept with the document: after a restart it undoes what was done
 /// before.
 ///
@@ -172,12 +217,7 @@ impl Drop for Place {
 /// assert_eq!(note.view().title, "");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct KeptUndo<S: State, B: Backend = Yrs>(Arc<Undo<S, B>>);
-
-struct Undo<S: State, B: Backend> {
-    manager: UndoManager<S, B>,
-    place: Place,
-}
+pub struct KeptUndo<S: State, B: Backend = Yrs>(Arc<Attachment<UndoManager<S, B>>>);
 
 impl<S: State, B: Backend> KeptUndo<S, B> {
     /// Opens the undo stacks of this name, or makes new ones.
@@ -196,22 +236,7 @@ impl<S: State, B: Backend> KeptUndo<S, B> {
             Some(bytes) => store.undo_manager_from(&bytes, options)?,
             None => store.undo_manager(options),
         };
-        let undo = Arc::new(Undo { manager, place });
-        let weak: Weak<Undo<S, B>> = Arc::downgrade(&undo);
-        undo.place.attach(weak);
-        Ok(Self(undo))
-    }
-}
-
-impl<S: State, B: Backend> Attached for Undo<S, B> {
-    fn save(&self, why: Why) {
-        self.place.save(why, || Some(self.manager.save()));
-    }
-}
-
-impl<S: State, B: Backend> Drop for Undo<S, B> {
-    fn drop(&mut self) {
-        self.save(Why::Drop);
+        Ok(Self(Attachment::new(manager, place)))
     }
 }
 
@@ -225,13 +250,13 @@ impl<S: State, B: Backend> std::ops::Deref for KeptUndo<S, B> {
     type Target = UndoManager<S, B>;
 
     fn deref(&self) -> &UndoManager<S, B> {
-        &self.0.manager
+        &self.0.value
     }
 }
 
 impl<S: State, B: Backend> std::fmt::Debug for KeptUndo<S, B> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("KeptUndo").field(&self.0.manager).finish()
+        f.debug_tuple("KeptUndo").field(&self.0.value).finish()
     }
 }
 
@@ -262,12 +287,7 @@ impl<S: State, B: Backend> std::fmt::Debug for KeptUndo<S, B> {
 /// assert_eq!(history.view_at(first)?.title, "plan");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct KeptHistory<S: State, B: Backend = Yrs>(Arc<Recorded<S, B>>);
-
-struct Recorded<S: State, B: Backend> {
-    history: History<S, B>,
-    place: Place,
-}
+pub struct KeptHistory<S: State, B: Backend = Yrs>(Arc<Attachment<History<S, B>>>);
 
 impl<S: State, B: Backend> KeptHistory<S, B> {
     /// Opens the history of this name, or begins a new one.
@@ -287,22 +307,7 @@ impl<S: State, B: Backend> KeptHistory<S, B> {
             Some(bytes) => store.history_from(&bytes, options)?,
             None => store.history(options)?,
         };
-        let recorded = Arc::new(Recorded { history, place });
-        let weak: Weak<Recorded<S, B>> = Arc::downgrade(&recorded);
-        recorded.place.attach(weak);
-        Ok(Self(recorded))
-    }
-}
-
-impl<S: State, B: Backend> Attached for Recorded<S, B> {
-    fn save(&self, why: Why) {
-        self.place.save(why, || self.history.save().ok());
-    }
-}
-
-impl<S: State, B: Backend> Drop for Recorded<S, B> {
-    fn drop(&mut self) {
-        self.save(Why::Drop);
+        Ok(Self(Attachment::new(history, place)))
     }
 }
 
@@ -316,7 +321,7 @@ impl<S: State, B: Backend> std::ops::Deref for KeptHistory<S, B> {
     type Target = History<S, B>;
 
     fn deref(&self) -> &History<S, B> {
-        &self.0.history
+        &self.0.value
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use exostate::{ReplicaId, varint};
+use exostate::{Backend, Document, ReplicaId, varint};
 
 /// One thing that is kept of a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -211,6 +211,14 @@ impl Content {
             Entry::NoAttachment(name) => drop(self.attachments.remove(&name)),
             Entry::Found(found) => self.found.push(found),
         }
+    }
+
+    /// The same with this document in place of the old one and its updates. O(document).
+    pub(crate) fn with_document<B: Backend>(mut self, document: &Document<B>) -> Self {
+        self.backend.get_or_insert_with(|| B::NAME.to_owned());
+        self.whole = Some(document.save().into());
+        self.updates = document.own_pending_updates().into_iter().map(Arc::from).collect();
+        self
     }
 
     /// Entries that say the same, as few as possible.

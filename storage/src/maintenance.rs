@@ -2,7 +2,6 @@
 //! repair.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use exostate::{Automerge, Backend, Document, Yrs};
 
@@ -325,15 +324,12 @@ fn aside_name(name: &str, names: &BTreeSet<String>) -> String {
 
 /// The entries of what can be read of a damaged document.
 fn mended<B: Backend>(loaded: Loaded) -> Vec<Entry> {
-    let mut content = loaded.content;
+    let content = loaded.content;
     let document: Document<B> =
         content.whole.as_deref().and_then(|bytes| Document::open(bytes).ok()).unwrap_or_default();
     for update in content.updates.iter().chain(&loaded.behind) {
         // An update that the backend refuses is kept aside with the damaged document.
         let _ = document.apply_trusted(update);
     }
-    content.backend.get_or_insert_with(|| B::NAME.to_owned());
-    content.whole = Some(document.save().into());
-    content.updates = document.own_pending_updates().into_iter().map(Arc::from).collect();
-    content.entries()
+    content.with_document(&document).entries()
 }

@@ -300,11 +300,8 @@ fn compact<B: Backend>(mut content: Content) -> Option<Vec<Entry>> {
         None => Document::new(),
     };
     apply(&document, &content).ok()?;
-    content.whole = Some(document.save().into());
-    content.updates = document.own_pending_updates().into_iter().map(Arc::from).collect();
     forget_oldest(&mut content.ids);
-    content.backend.get_or_insert_with(|| B::NAME.to_owned());
-    Some(content.entries())
+    Some(content.with_document(&document).entries())
 }
 
 fn forget_oldest(ids: &mut Vec<ReplicaId>) {
