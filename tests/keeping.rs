@@ -268,3 +268,43 @@ fn a_change_is_announced_after_it_is_kept_and_in_order() {
     assert_eq!(told.lock().unwrap().len(), 5);
     assert_eq!(told.lock().unwrap().last(), Some(&store.view().title));
 }
+
+/// A watcher changes the store while a commit of another thread is queued and not kept. Nobody but
+/// the thread of that watcher can announce its change.
+#[test]
+fn a_change_of_a_watcher_is_announced_behind_the_change_of_another_thread() {
+    let keeper = Arc::new(Memory { late: true, ..Memory::default() });
+    let store = kept_store::<Yrs>(&keeper);
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&told);
+    let inner = store.downgrade();
+    let _watch = store.watch(Note::path().title(), move |title| {
+        log.lock().unwrap().push(title.new().unwrap().clone());
+        if title.new().unwrap() == "first" {
+            let store = inner.upgrade().unwrap();
+            store.change(|note| note.title().set("nested")).unwrap();
+        }
+    });
+    let recorded = |count: u64| {
+        while keeper.recorded() < count {
+            thread::sleep(Duration::from_millis(1));
+        }
+    };
+    let change = |title: &'static str| {
+        let store = store.clone();
+        thread::spawn(move || store.change(|note| note.title().set(title)).unwrap())
+    };
+    let first = change("first");
+    recorded(1);
+    let later = change("later");
+    recorded(2);
+    keeper.kept.store(1, Ordering::Relaxed);
+    recorded(3);
+    // Time for the first thread to leave too early, which it must not.
+    thread::sleep(Duration::from_millis(20));
+    keeper.kept.store(2, Ordering::Relaxed);
+    later.join().unwrap();
+    keeper.kept.store(3, Ordering::Relaxed);
+    first.join().unwrap();
+    assert_eq!(*told.lock().unwrap(), ["first", "later", "nested"]);
+}

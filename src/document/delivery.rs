@@ -198,17 +198,17 @@ impl Delivery {
             let handed_over = queue.waiting > 0
                 && queue.commits.front().is_some_and(|queued| queued.number > own)
                 && !queue.commits.iter().any(Queued::awaits_this_thread);
-            // Another thread waits until this commit is kept, and delivers then. If a callback of
-            // this delivery made the commit, no other thread does.
-            if let Some(queued) = queue.commits.front()
-                && let Some((awaited, _)) = queued.unkept()
-            {
-                if !queued.awaits_this_thread() || queued.number <= own {
-                    break;
-                }
-                let awaited = awaited.clone();
+            // Another thread waits until this commit is kept, and delivers then. But a commit that
+            // a callback of this delivery made has no other thread: this thread waits for it, and
+            // so for all commits before it.
+            if queue.commits.front().is_some_and(|queued| queued.unkept().is_some()) {
+                let nested = |queued: &&Queued| queued.number > own && queued.awaits_this_thread();
+                let Some(last) = queue.commits.iter().rev().find(nested) else { break };
+                let awaited = last.awaited.clone();
                 drop(queue);
-                awaited.wait();
+                if let Some((awaited, _)) = awaited {
+                    awaited.wait();
+                }
                 queue = self.queue.lock();
                 if queue.commits.front().is_some_and(|queued| queued.unkept().is_some()) {
                     break;
