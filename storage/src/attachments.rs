@@ -99,6 +99,10 @@ impl Place {
         // Making the bytes takes the writer lock of the document. A thread that has that lock and
         // waits here must not wait for ever.
         let Some(_saving) = self.saving.try_lock_for(SAVING_MAX) else { return };
+        // While the disk fails, newer bytes are not queued behind older ones without end.
+        if why != Why::Drop && !self.shared.queue.has_room(self.kept.is_failing()) {
+            return;
+        }
         let changes = self.kept.changes.load(Ordering::Relaxed);
         let now = Instant::now();
         {

@@ -27,8 +27,14 @@ pub(crate) enum Job {
 /// The jobs that wait.
 #[derive(Default)]
 pub(crate) struct Jobs {
-    state: Mutex<(VecDeque<Job>, bool)>,
+    state: Mutex<State>,
     work: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    jobs: VecDeque<Job>,
+    closed: bool,
 }
 
 enum NextJob {
@@ -40,31 +46,33 @@ enum NextJob {
 
 impl Jobs {
     pub(crate) fn add(&self, job: Job) {
-        self.state.lock().0.push_back(job);
+        self.state.lock().jobs.push_back(job);
         self.work.notify_one();
     }
 
     pub(crate) fn close(&self) {
-        self.state.lock().1 = true;
+        self.state.lock().closed = true;
         self.work.notify_one();
     }
 
     /// Lets the thread notice that there are attachments now.
     pub(crate) fn wake(&self) {
+        // The thread looks for attachments and goes to sleep under the lock.
+        drop(self.state.lock());
         self.work.notify_one();
     }
 
     fn next(&self, shared: &Shared, attachments_at: Instant) -> NextJob {
         let mut state = self.state.lock();
         loop {
-            if state.1 {
+            if state.closed {
                 return NextJob::End;
             }
             let saves = shared.has_attachments.load(Ordering::Relaxed);
             if saves && attachments_at <= now() {
                 return NextJob::Attachments;
             }
-            if let Some(job) = state.0.pop_front() {
+            if let Some(job) = state.jobs.pop_front() {
                 return NextJob::Job(job);
             }
             match saves {
@@ -85,9 +93,15 @@ pub(crate) fn run(shared: &Shared) {
     let mut attachments_at = now() + shared.options.attachments_every;
     loop {
         match shared.jobs.next(shared, attachments_at) {
-            NextJob::Job(Job::Compact(document)) => call(&document, |_| compact(shared, &document)),
+            NextJob::Job(Job::Compact(document)) => {
+                if !call(&document, |_| compact(shared, &document)) {
+                    document.log.lock().put_off_compaction();
+                }
+            }
             NextJob::Job(Job::KeepWhole(document)) => keep_whole(&document),
-            NextJob::Job(Job::Announce(document)) => call(&document, |hooks| (hooks.announce)()),
+            NextJob::Job(Job::Announce(document)) => {
+                call(&document, |hooks| (hooks.announce)());
+            }
             NextJob::Attachments => {
                 for document in shared.known() {
                     let why = attachments::Why::Time;
@@ -107,14 +121,15 @@ pub(crate) fn keep_whole(document: &KeptDocument) {
     }
 }
 
-/// Calls into a document. Watchers may panic there.
-fn call(document: &KeptDocument, work: impl FnOnce(&crate::document::Hooks)) {
-    let Some(hooks) = document.hooks.get() else { return };
+/// Calls into a document. Watchers may panic there. Returns whether the work was done.
+fn call(document: &KeptDocument, work: impl FnOnce(&crate::document::Hooks)) -> bool {
+    let Some(hooks) = document.hooks.get() else { return false };
     let called = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(hooks)));
     if called.is_err() {
         let document = &document.name;
         tracing::error!(target: "exostate", %document, "work in the background panicked");
     }
+    called.is_ok()
 }
 
 /// Makes a snapshot of what is on disk, beside the open document: an edit never waits for it.

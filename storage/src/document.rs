@@ -97,7 +97,7 @@ struct DroppedRecords {
     /// The number of the record of the whole document, once there is one.
     whole: Option<u64>,
     /// The document, so that it is there when the whole of it can be recorded.
-    _document: Option<Box<dyn Any + Send>>,
+    document: Option<Box<dyn Any + Send>>,
 }
 
 impl State {
@@ -242,6 +242,11 @@ impl KeptDocument {
         self.moved(state);
     }
 
+    /// Whether the last try to write failed.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.state.lock().failure.is_some()
+    }
+
     /// Whether the document takes no change.
     pub(crate) fn is_read_only(&self) -> bool {
         self.state.lock().read_only.is_some()
@@ -259,7 +264,7 @@ impl KeptDocument {
             Some(earlier) => earlier.first,
             None => self.recorded() + 1,
         };
-        let dropped = DroppedRecords { first, whole: None, _document: document };
+        let dropped = DroppedRecords { first, whole: None, document };
         let earlier = state.dropped_records.replace(dropped);
         drop(state);
         drop(earlier);
@@ -272,15 +277,22 @@ impl KeptDocument {
 
     /// Notes the record of the whole document: the next records are not dropped.
     pub(crate) fn note_whole(&self, number: u64) {
-        if let Some(dropped) = &mut self.state.lock().dropped_records {
+        let mut state = self.state.lock();
+        if let Some(dropped) = &mut state.dropped_records {
             dropped.whole = Some(number);
+            // A change that was made in memory may not have been announced yet, and its thread does
+            // not wait.
+            state.unannounced = state.unannounced.max(Some(number));
         }
     }
 
     pub(crate) fn close(&self) {
         let mut state = self.state.lock();
         state.closed = true;
+        let held = state.dropped_records.as_mut().and_then(|dropped| dropped.document.take());
         self.moved(state);
+        // The document owns the storage: it must not own itself any longer.
+        drop(held);
     }
 
     /// Notes that no handle of the document is left.

@@ -142,6 +142,8 @@ fn entry(kind: u64, content: &[u8], at: usize) -> Result<Entry, EntryError> {
     let number = || content.try_into().map(u64::from_le_bytes).map_err(|_| malformed);
     Ok(match kind {
         kind::BACKEND => Entry::Backend(text()?),
+        // No update is empty, and many of them in a packed file would take much memory.
+        kind::UPDATE | kind::PENDING if content.is_empty() => return Err(malformed),
         kind::UPDATE => Entry::Update(content.into()),
         kind::PENDING => Entry::Pending(content.into()),
         kind::WHOLE => Entry::Whole(content.into()),
@@ -242,7 +244,7 @@ mod tests {
     use super::*;
 
     fn any_entry() -> impl Strategy<Value = Entry> {
-        let bytes = || proptest::collection::vec(any::<u8>(), 0..40).prop_map(Arc::<[u8]>::from);
+        let bytes = || proptest::collection::vec(any::<u8>(), 1..40).prop_map(Arc::<[u8]>::from);
         prop_oneof![
             "[a-z]{0,8}".prop_map(Entry::Backend),
             bytes().prop_map(Entry::Update),
@@ -296,6 +298,7 @@ mod tests {
         let bytes = bytes_of(&[Entry::Lineage(7), Entry::Update(Arc::from([1, 2, 3]))]);
         assert_eq!(read(&bytes[..bytes.len() - 1]), Err(EntryError::CutOff { at: 10 }));
         assert_eq!(read(&[5, 1, 0]), Err(EntryError::Malformed { at: 0 }));
+        assert_eq!(read(&[2, 0]), Err(EntryError::Malformed { at: 0 }));
         assert_eq!(read(&[99, 0]), Err(EntryError::UnknownKind { at: 0, kind: 99 }));
     }
 }

@@ -75,6 +75,17 @@ pub(crate) fn open(
     number: u64,
     bytes: &[u8],
 ) -> Result<Vec<Entry>, EnvelopeError> {
+    open_within(kind, document, number, bytes, usize::MAX)
+}
+
+/// The entries of an envelope that unpacks to at most so many bytes.
+pub(crate) fn open_within(
+    kind: Kind,
+    document: &str,
+    number: u64,
+    bytes: &[u8],
+    unpacked_max: usize,
+) -> Result<Vec<Entry>, EnvelopeError> {
     let (sealed, found) = bytes.split_last_chunk().ok_or(EnvelopeError::Checksum)?;
     // A fuzzer would spend its time on checksums.
     let is_right = checksum(document, number, sealed) == u32::from_le_bytes(*found);
@@ -88,17 +99,17 @@ pub(crate) fn open(
     }
     match (*format, *packing) {
         (FORMAT, PLAIN) => Ok(entry::read(body)?),
-        (FORMAT, LZ4) => Ok(entry::read(&unpack(body)?)?),
+        (FORMAT, LZ4) => Ok(entry::read(&unpack(body, unpacked_max)?)?),
         (FORMAT, _) => Err(EnvelopeError::Packing),
         (format, _) => Err(EnvelopeError::Newer(format)),
     }
 }
 
 /// Unpacks a body of LZ4. The length that it states is checked before memory is taken.
-fn unpack(body: &[u8]) -> Result<Vec<u8>, EnvelopeError> {
+fn unpack(body: &[u8], unpacked_max: usize) -> Result<Vec<u8>, EnvelopeError> {
     let (length, packed) = body.split_first_chunk().ok_or(EnvelopeError::Packing)?;
     let length = u32::from_le_bytes(*length) as usize;
-    if length > packed.len().saturating_mul(LZ4_RATIO_MAX) {
+    if length > packed.len().saturating_mul(LZ4_RATIO_MAX).min(unpacked_max) {
         return Err(EnvelopeError::Packing);
     }
     lz4_flex::block::decompress(packed, length).map_err(|_| EnvelopeError::Packing)
@@ -159,5 +170,9 @@ mod tests {
         assert_eq!(open(Kind::Record, "plan", 1, &newer), Err(EnvelopeError::Newer(9)));
         let bomb = made([0xe0, FORMAT, LZ4], &[0xff, 0xff, 0xff, 0x7f, 0, 0, 0]);
         assert_eq!(open(Kind::Record, "plan", 1, &bomb), Err(EnvelopeError::Packing));
+        let packed = seal(Kind::Record, "plan", 1, &entries(), Compression::Lz4);
+        assert_eq!(open_within(Kind::Record, "plan", 1, &packed, 400), Ok(entries()));
+        let too_much = open_within(Kind::Record, "plan", 1, &packed, 300);
+        assert_eq!(too_much, Err(EnvelopeError::Packing));
     }
 }

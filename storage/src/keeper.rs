@@ -41,7 +41,7 @@ impl DocumentKeeper {
             let error = permission.failure;
             return Err(RefusedError::NotReady { document: self.document(), error });
         }
-        match shared.queue.reserve() {
+        match shared.queue.reserve(permission.failure.is_some()) {
             Ok(()) => Ok(()),
             Err(_) if goes_on => {
                 if self.kept.go_on_in_memory() {
@@ -68,18 +68,13 @@ impl Keeper for DocumentKeeper {
     }
 
     fn record(&self, record: Record<'_>) -> u64 {
-        let is_whole = matches!(record, Record::Whole { .. });
         let is_content = matches!(record, Record::Updates(_) | Record::Pending(_));
         if is_content && self.kept.is_in_memory() {
             return self.kept.next_record();
         }
         self.kept.changes.fetch_add(1, Ordering::Relaxed);
         let urgent = self.announces_kept();
-        let number = self.storage.shared.queue.push(&self.kept, entries(record), urgent);
-        if is_whole {
-            self.kept.note_whole(number);
-        }
-        number
+        self.storage.shared.queue.push(&self.kept, entries(record), urgent)
     }
 
     fn recorded(&self) -> u64 {

@@ -27,7 +27,7 @@ pub(crate) struct Loaded {
 }
 
 /// The largest number of a record. Numbers beyond it are damage.
-const NUMBER_MAX: u64 = 1 << 62;
+pub(crate) const NUMBER_MAX: u64 = 1 << 62;
 
 /// Reads a document. With `upto`, records with higher numbers are left out, and are not expected.
 pub(crate) fn load(document: &str, stored: Stored, upto: Option<u64>) -> Loaded {

@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 
 use exostate::{Automerge, Backend, Document, Yrs};
 
-use crate::adapter::{Adapter, AdapterError, NAME_BYTES_MAX, Stored, Torn, check_name};
+use crate::adapter::{Adapter, AdapterError, Stored, Torn, check_name};
 use crate::entry::{Content, Entry, Found, FoundKind};
-use crate::envelope::{Kind, open, seal};
+use crate::envelope::{Kind, open_within, seal};
 use crate::error::{Damage, FlushError, OpenError, StorageError};
-use crate::load::{Loaded, load};
+use crate::load::{Loaded, NUMBER_MAX, load};
+use crate::opening;
 use crate::persist::Flush;
 use crate::queue::Task;
 use crate::storage::Storage;
@@ -18,6 +19,10 @@ use crate::storage::Storage;
 const EXPORT_MAGIC: &[u8; 8] = b"exostate";
 /// The name and the number in the checksum of an exported document.
 const EXPORT_NAME: &str = "export";
+
+/// An exported document may come from a stranger. It unpacks to no more than so many times its
+/// length, or one MiB. Texts unpack to some three times their length.
+const EXPORT_RATIO_MAX: usize = 32;
 
 /// What [`Storage::verify`] found.
 #[derive(Clone, Debug, Default)]
@@ -119,35 +124,40 @@ impl Storage {
         if self.read_stored(name)?.is_some() {
             return Err(OpenError::Exists { document: name.to_owned() });
         }
-        self.write_entries(name, &entries)
+        self.write_entries(name, 0, &entries)
     }
 
     /// Copies all documents into another adapter, while this storage is in use. Each document is
     /// copied as it is at one moment. A document that is there already is replaced, at once or not
-    /// at all. Returns the documents that are damaged, and so were not copied. Blocks.
+    /// at all. Returns the documents that were not copied, with the reason: they are damaged, or
+    /// cannot be read or written at this time. Blocks.
     ///
     /// # Errors
-    /// A document cannot be read, or cannot be written there. The documents before are copied.
+    /// The documents cannot be listed, or one cannot be written there. The documents before are
+    /// copied.
     pub fn backup(&self, to: &impl Adapter) -> Result<Vec<(String, Damage)>, StorageError> {
-        let mut damaged = Vec::new();
+        let mut left = Vec::new();
         for name in self.list()? {
             let content = match self.read_content(&name) {
                 Ok(content) => content,
-                Err(StorageError::Open(OpenError::Damaged { document, damage })) => {
-                    damaged.push((document, damage));
-                    continue;
-                }
                 // It was deleted in the meantime.
                 Err(StorageError::Open(OpenError::NotFound { .. })) => continue,
-                Err(error) => return Err(error),
+                Err(StorageError::Open(OpenError::Damaged { damage, .. })) => {
+                    left.push((name, damage));
+                    continue;
+                }
+                Err(error) => {
+                    left.push((name, Damage::new("the document", error)));
+                    continue;
+                }
             };
             let there = to.read(&name)?.map_or(0, |stored| last_number(&stored));
             let compression = self.inner.shared.options.compression;
             let sealed = seal(Kind::Snapshot, &name, there, &content.entries(), compression);
-            to.replace(&name, there, &sealed)?;
+            to.overwrite(&name, there, &sealed)?;
             to.sync()?;
         }
-        Ok(damaged)
+        Ok(left)
     }
 
     /// Repairs a damaged document as far as possible. The document must not be open.
@@ -169,18 +179,19 @@ impl Storage {
         if let Some(reason) = loaded.newer {
             return Err(OpenError::Newer { document: name.to_owned(), reason });
         }
-        let Some(damage) = loaded.damage.clone() else {
+        let Some(damage) = loaded.damage.clone().or_else(|| refused(&loaded.content)) else {
             return Ok(RepairReport { damage: None, aside: None, behind: 0 });
         };
         let backend = loaded.content.backend.clone().or_else(|| loaded.backend_behind.clone());
         let backend = backend.unwrap_or_else(|| Yrs::NAME.to_owned());
+        let last = last_number(&stored);
         let aside = self.set_aside(name, stored)?;
         let behind = loaded.behind.len();
         let entries = match backend.as_str() {
             Automerge::NAME => mended::<Automerge>(loaded),
             _ => mended::<Yrs>(loaded),
         };
-        self.write_entries(name, &entries)?;
+        self.write_entries(name, last, &entries)?;
         Ok(RepairReport { damage: Some(damage), aside: Some(aside), behind })
     }
 
@@ -192,11 +203,10 @@ impl Storage {
     pub fn restore(&self, name: &str, file: &[u8]) -> Result<Option<String>, OpenError> {
         let entries = exported(name, file)?;
         let _turn = self.inner.shared.turn(name)?;
-        let aside = match self.read_stored(name)? {
-            Some(stored) => Some(self.set_aside(name, stored)?),
-            None => None,
-        };
-        self.write_entries(name, &entries)?;
+        let stored = self.read_stored(name)?;
+        let last = stored.as_ref().map_or(0, last_number);
+        let aside = stored.map(|stored| self.set_aside(name, stored)).transpose()?;
+        self.write_entries(name, last, &entries)?;
         Ok(aside)
     }
 
@@ -227,19 +237,28 @@ impl Storage {
         }
     }
 
-    /// Writes a document that is not open, in place of what there is.
-    fn write_entries(&self, name: &str, entries: &[Entry]) -> Result<(), OpenError> {
+    /// Writes a document that is not open, in place of what there is up to the record `covers`.
+    fn write_entries(&self, name: &str, covers: u64, entries: &[Entry]) -> Result<(), OpenError> {
         let shared = &self.inner.shared;
-        let snapshot = seal(Kind::Snapshot, name, 0, entries, shared.options.compression);
+        let snapshot = seal(Kind::Snapshot, name, covers, entries, shared.options.compression);
         let document = name.to_owned();
-        shared.run_task(name, |done| Task::Write { document, snapshot, done })
+        shared.run_task(name, |done| Task::Write { document, covers, snapshot, done })
     }
 
     /// Keeps what was found of a document under another name. Returns the name.
     fn set_aside(&self, name: &str, stored: Stored) -> Result<String, OpenError> {
         let shared = &self.inner.shared;
         let names = shared.adapter.list().map_err(|error| OpenError::adapter(name, error))?;
-        let aside = aside_name(name, &names.into_iter().collect());
+        let mut names: BTreeSet<String> = names.into_iter().collect();
+        // Two documents with long names may have the same name in mind.
+        let (aside, _turn) = loop {
+            let aside = aside_name(name, &names);
+            let turn = shared.turn(&aside)?;
+            if self.read_stored(&aside)?.is_none() {
+                break (aside, turn);
+            }
+            names.insert(aside);
+        };
         let found = |kind| {
             move |(number, bytes): (u64, Vec<u8>)| {
                 let (document, bytes) = (name.to_owned(), bytes.into());
@@ -252,7 +271,7 @@ impl Storage {
         let records = records.into_iter().map(found(FoundKind::Record));
         let unreadable = unreadable.into_iter().map(found(FoundKind::Unreadable));
         let entries: Vec<Entry> = snapshot.chain(records).chain(unreadable).collect();
-        self.write_entries(&aside, &entries)?;
+        self.write_entries(&aside, 0, &entries)?;
         Ok(aside)
     }
 }
@@ -276,6 +295,7 @@ fn verify(adapter: &dyn Adapter, name: String) -> Option<DocumentReport> {
     };
     let loaded = load(&name, stored, None);
     let newer = loaded.newer.map(|reason| Damage::new("the document", reason));
+    let damage = loaded.damage.or(newer).or_else(|| refused(&loaded.content));
     let set_aside = loaded.content.found.first().map(|found| found.document.clone());
     Some(DocumentReport {
         set_aside,
@@ -283,14 +303,25 @@ fn verify(adapter: &dyn Adapter, name: String) -> Option<DocumentReport> {
         snapshot_bytes: loaded.snapshot_bytes,
         log_bytes: loaded.log_bytes,
         torn: loaded.torn,
-        ..empty(name, loaded.damage.or(newer))
+        ..empty(name, damage)
     })
 }
 
-/// The number of the last record.
+/// The number of the last record that can be read.
 fn last_number(stored: &Stored) -> u64 {
-    let covered = stored.snapshot.as_ref().map_or(0, |(covers, _)| *covers);
-    stored.records.last().map_or(0, |(number, _)| *number).max(covered)
+    let Stored { snapshot, records, unreadable, .. } = stored;
+    let covered = snapshot.iter().map(|(covers, _)| *covers);
+    let behind = unreadable.iter().flat_map(|unreadable| &unreadable.records);
+    let records = records.iter().chain(behind).map(|(number, _)| *number);
+    covered.chain(records).filter(|number| *number <= NUMBER_MAX).max().unwrap_or(0)
+}
+
+/// What is wrong with a content that was read without damage: its backend refuses a part of it.
+fn refused(content: &Content) -> Option<Damage> {
+    match content.backend.as_deref() {
+        Some(Automerge::NAME) => opening::refused::<Automerge>(content),
+        _ => opening::refused::<Yrs>(content),
+    }
 }
 
 /// The entries of an exported file.
@@ -301,8 +332,14 @@ fn exported(name: &str, file: &[u8]) -> Result<Vec<Entry>, OpenError> {
     };
     let sealed = file.strip_prefix(EXPORT_MAGIC);
     let sealed = sealed.ok_or_else(|| damaged("it is not one of exostate".to_owned()))?;
-    open(Kind::Snapshot, EXPORT_NAME, 0, sealed).map_err(|error| damaged(error.to_string()))
+    let unpacked_max = file.len().saturating_mul(EXPORT_RATIO_MAX).max(1 << 20);
+    open_within(Kind::Snapshot, EXPORT_NAME, 0, sealed, unpacked_max)
+        .map_err(|error| damaged(error.to_string()))
 }
+
+/// The longest part of a document's name in the name of its damaged copy. Every adapter takes such
+/// a name, also one that hides names.
+const ASIDE_BYTES_MAX: usize = 92;
 
 /// A name that is not in use, for a damaged document.
 fn aside_name(name: &str, names: &BTreeSet<String>) -> String {
@@ -310,7 +347,7 @@ fn aside_name(name: &str, names: &BTreeSet<String>) -> String {
     let mut number = 1;
     loop {
         let ending = ending(number);
-        let mut end = name.len().min(NAME_BYTES_MAX - ending.len());
+        let mut end = name.len().min(ASIDE_BYTES_MAX);
         while !name.is_char_boundary(end) {
             end -= 1;
         }
@@ -332,4 +369,45 @@ fn mended<B: Backend>(loaded: Loaded) -> Vec<Entry> {
         let _ = document.apply_trusted(update);
     }
     content.with_document(&document).entries()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::adapter::{Append, MemoryAdapter};
+    use exostate::{State, Store};
+
+    #[derive(State, Clone, Debug, PartialEq)]
+    struct Note {
+        title: String,
+    }
+
+    #[test]
+    fn a_record_that_the_backend_refuses_is_damage_and_can_be_repaired() {
+        let adapter = MemoryAdapter::new();
+        let note = Store::<Note>::new();
+        note.change(|note| note.title().set("plan")).expect("a change");
+        let updates = [Entry::Update(note.save().into()), Entry::Update([0xff; 9].into())];
+        for (number, update) in (1..).zip(updates) {
+            let bytes = seal(Kind::Record, "note", number, &[update], Default::default());
+            let record = Append { document: "note", number, bytes: &bytes };
+            adapter.append(&[record]).expect("a record");
+        }
+        let storage = Storage::new(adapter);
+        assert!(matches!(storage.open::<Note>("note"), Err(OpenError::Damaged { .. })));
+        let report = storage.verify().expect("it can be checked");
+        assert!(report.documents[0].damage.as_ref().is_some_and(|found| found.place == "update 2"));
+        let repaired = storage.repair("note").expect("it can be repaired");
+        assert_eq!(repaired.aside.as_deref(), Some("note.damaged-1"));
+        assert_eq!(storage.open::<Note>("note").expect("it opens").view().title, "plan");
+    }
+
+    #[test]
+    fn a_name_for_a_damaged_document_is_one_that_every_adapter_takes() {
+        let name = "ü".repeat(127);
+        let first = aside_name(&name, &BTreeSet::new());
+        assert!(first.len() <= 111, "{first}");
+        let second = aside_name(&name, &BTreeSet::from([first.clone()]));
+        assert!(second.len() <= 111 && second != first, "{second}");
+    }
 }

@@ -287,10 +287,26 @@ fn take_id<B: Backend>(shared: &Shared, kept: &Arc<KeptDocument>, document: &Doc
     let backend = Entry::Backend(B::NAME.to_owned());
     let id = Entry::Replica(document.replica());
     let failures = kept.failures();
-    kept.ready_at(u64::MAX);
-    let number = shared.queue.push(kept, vec![backend, id], true);
-    kept.ready_at(number);
-    kept.wait(number, failures);
+    shared.while_opening(kept, || {
+        let number = shared.queue.push(kept, vec![backend, id], true);
+        kept.ready_at(number);
+        if shared.queue.is_ended() {
+            kept.close();
+        }
+        kept.wait(number, failures);
+    });
+}
+
+/// What is wrong with a content that was read without damage: the backend refuses a part of it.
+pub(crate) fn refused<B: Backend>(content: &Content) -> Option<Damage> {
+    let document: Document<B> = match content.whole.as_deref() {
+        Some(bytes) => match Document::open(bytes) {
+            Ok(document) => document,
+            Err(error) => return Some(Damage::new("the whole document", error)),
+        },
+        None => Document::new(),
+    };
+    apply(&document, content).err()
 }
 
 /// The entries of a snapshot of this content. `None` if the backend does not open it.

@@ -77,6 +77,10 @@ impl Default for StorageOptions {
     }
 }
 
+/// The longest time of an option. A longer one, such as [`Duration::MAX`], means the same: never.
+/// A point in time that much later can be computed on all systems.
+const TIME_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 impl StorageOptions {
     /// The default options.
     #[must_use]
@@ -110,14 +114,15 @@ impl StorageOptions {
         Self {
             group_records_max: records_max.max(1),
             group_bytes_max: bytes_max.max(1),
-            group_time_max: time_max,
+            group_time_max: time_max.min(TIME_MAX),
             ..self
         }
     }
 
     /// The bounds of the queue of records that are not on disk yet, over all documents. One change
-    /// may exceed the bound in bytes, as its size is not known before. Default: 262,144 records,
-    /// 64 MiB.
+    /// may exceed the bound in bytes, as its size is not known before. A document of which the last
+    /// try to write failed gets room only while the queue is less than half full, so that there is
+    /// room for the other documents. Default: 262,144 records, 64 MiB.
     #[must_use]
     pub fn with_queue(self, records_max: usize, bytes_max: usize) -> Self {
         Self { queue_records_max: records_max.max(1), queue_bytes_max: bytes_max.max(1), ..self }
@@ -127,8 +132,8 @@ impl StorageOptions {
     /// with jitter. Default: 50 ms, 5 s.
     #[must_use]
     pub fn with_retry(self, min: Duration, max: Duration) -> Self {
-        let min = min.max(Duration::from_millis(1));
-        Self { retry_min: min, retry_max: max.max(min), ..self }
+        let min = min.clamp(Duration::from_millis(1), TIME_MAX);
+        Self { retry_min: min, retry_max: max.clamp(min, TIME_MAX), ..self }
     }
 
     /// With [`Durability::EveryCommit`]: how long a change waits for a disk that fails. After that
@@ -136,7 +141,7 @@ impl StorageOptions {
     /// time-out of peers (30 s), whose conversations wait too. Default: 10 s.
     #[must_use]
     pub fn with_wait_max(self, wait_max: Duration) -> Self {
-        Self { wait_max, ..self }
+        Self { wait_max: wait_max.min(TIME_MAX), ..self }
     }
 
     /// A document is compacted (a new snapshot takes the place of its log) when its log is longer
@@ -150,6 +155,6 @@ impl StorageOptions {
     /// each `flush` and when they are dropped. Default: 5 s.
     #[must_use]
     pub fn with_attachments_every(self, time: Duration) -> Self {
-        Self { attachments_every: time, ..self }
+        Self { attachments_every: time.min(TIME_MAX), ..self }
     }
 }

@@ -39,9 +39,8 @@ pub(crate) enum Task {
         /// The length of the records that the snapshot takes the place of.
         log_bytes: u64,
     },
-    /// Writes a snapshot that covers no record, of a document that is not open, in place of what
-    /// there is.
-    Write { document: String, snapshot: Vec<u8>, done: Done },
+    /// Writes a snapshot of a document that is not open, in place of what there is.
+    Write { document: String, covers: u64, snapshot: Vec<u8>, done: Done },
     /// Deletes a document that is not open.
     Delete { document: String, done: Done },
 }
@@ -66,10 +65,10 @@ struct State {
     urgent: bool,
     /// The writer waits for work, without a time limit.
     idle: bool,
-    /// As many waited for the last group. They may all come back, so the next group waits for half
-    /// as many records, for a moment: then one half makes changes while the other half is written.
+    /// As many callers waited for the last group. They may all come back with a change, so the next
+    /// group waits for half as many records, but no longer than `patience`. Then one half of the
+    /// callers makes changes while the records of the other half are written.
     expected: usize,
-    /// The longest wait for them.
     patience: Duration,
     closing: bool,
     /// The writer has ended: nothing is taken any more.
@@ -80,6 +79,14 @@ impl State {
     /// Whether as many records wait as a group should have if somebody waits for it.
     fn is_complete(&self) -> bool {
         self.items.len() >= (self.expected / 2).max(1)
+    }
+
+    /// Notes whether somebody waits for the disk. Returns whether the writer must be woken: the
+    /// group is complete, or the end of its wait has changed.
+    fn hurry(&mut self, urgent: bool) -> bool {
+        let is_new = urgent && !self.urgent;
+        self.urgent |= urgent;
+        self.urgent && !self.items.is_empty() && (is_new || self.is_complete())
     }
 }
 
@@ -108,11 +115,12 @@ impl Queue {
     }
 
     /// Reserves room for one record. `Err` has the number of records and bytes in the queue.
-    pub(crate) fn reserve(&self) -> Result<(), (usize, usize)> {
+    ///
+    /// A document that cannot be written gets room only in the first half of the queue, so that
+    /// such documents leave room for the others.
+    pub(crate) fn reserve(&self, is_failing: bool) -> Result<(), (usize, usize)> {
         let mut state = self.state.lock();
-        if state.records + state.reserved >= self.options.queue_records_max
-            || state.bytes >= self.options.queue_bytes_max
-        {
+        if !self.has_room_in(&state, is_failing) {
             return Err((state.records, state.bytes));
         }
         state.reserved += 1;
@@ -131,7 +139,8 @@ impl Queue {
     }
 
     /// Adds an item under the document's next number, and returns the number. With `urgent` the
-    /// writer takes the item as soon as it can.
+    /// writer takes the item as soon as it can. Nothing is taken any more once the writer has ended:
+    /// [`Queue::is_ended`] says so.
     pub(crate) fn push(
         &self,
         document: &Arc<KeptDocument>,
@@ -141,12 +150,11 @@ impl Queue {
         let mut state = self.state.lock();
         let number = document.next_record();
         if state.ended || document.is_read_only() {
-            let is_closed = state.ended;
-            drop(state);
-            if is_closed {
-                document.close();
-            }
             return number;
+        }
+        // The writer must know it when it writes the item.
+        if entries.iter().any(|entry| matches!(entry, Entry::Whole(_))) {
+            document.note_whole(number);
         }
         let item = Item { document: Arc::clone(document), number, entries };
         let bytes = item.bytes();
@@ -154,8 +162,8 @@ impl Queue {
         state.bytes += bytes;
         state.waiting_bytes += bytes;
         state.items.push_back(item);
-        state.urgent |= urgent;
-        let wakes = state.idle || self.is_group(&state) || state.urgent && state.is_complete();
+        let hurries = state.hurry(urgent);
+        let wakes = hurries || state.idle || self.is_group(&state);
         drop(state);
         if wakes {
             self.work.notify_one();
@@ -172,8 +180,7 @@ impl Queue {
     /// Lets the writer take what waits without waiting for more.
     pub(crate) fn hurry(&self) {
         let mut state = self.state.lock();
-        state.urgent = true;
-        let wakes = state.is_complete();
+        let wakes = state.hurry(true);
         drop(state);
         if wakes {
             self.work.notify_one();
@@ -211,21 +218,42 @@ impl Queue {
         self.work.notify_one();
     }
 
-    /// Nothing is taken any more.
+    /// The writer has ended before its time. Nothing is taken any more, and what waits is dropped:
+    /// whoever waits for a task gets an error by that.
     pub(crate) fn end(&self) {
         let mut state = self.state.lock();
         (state.closing, state.ended) = (true, true);
+        let left = (std::mem::take(&mut state.items), std::mem::take(&mut state.tasks));
+        drop(state);
+        drop(left);
+    }
+
+    pub(crate) fn is_ended(&self) -> bool {
+        self.state.lock().ended
     }
 
     pub(crate) fn is_closing(&self) -> bool {
         self.state.lock().closing
     }
 
-    /// Whether the queue has room for more than half of its bounds.
+    /// Whether a quarter of the queue is free. Documents that cannot be written leave half of it
+    /// free, see [`Queue::reserve`].
     pub(crate) fn is_roomy(&self) -> bool {
         let state = self.state.lock();
-        state.records < self.options.queue_records_max / 2
-            && state.bytes < self.options.queue_bytes_max / 2
+        let StorageOptions { queue_records_max: records_max, queue_bytes_max: bytes_max, .. } =
+            self.options;
+        state.records < records_max - records_max / 4 && state.bytes < bytes_max - bytes_max / 4
+    }
+
+    /// Whether there is room for a record of a document, see [`Queue::reserve`].
+    pub(crate) fn has_room(&self, is_failing: bool) -> bool {
+        self.has_room_in(&self.state.lock(), is_failing)
+    }
+
+    fn has_room_in(&self, state: &State, is_failing: bool) -> bool {
+        let part = if is_failing { 2 } else { 1 };
+        state.records + state.reserved < self.options.queue_records_max.div_ceil(part)
+            && state.bytes < self.options.queue_bytes_max.div_ceil(part)
     }
 
     /// Waits for work. Called by the writer alone.

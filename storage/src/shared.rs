@@ -10,7 +10,7 @@ use exostate::{Backend, Document, State, Store, WeakDocument};
 use parking_lot::{Condvar, Mutex};
 
 use crate::adapter::{Adapter, AdapterError};
-use crate::background::Jobs;
+use crate::background::{Job, Jobs};
 use crate::document::{KeptDocument, Wait};
 use crate::error::OpenError;
 use crate::options::StorageOptions;
@@ -26,6 +26,8 @@ pub(crate) struct Shared {
     moved: Condvar,
     /// The documents whose records were dropped, until they are recorded as a whole.
     in_memory: Mutex<Vec<Arc<KeptDocument>>>,
+    /// The documents that are being opened, and wait for their replica id to be on disk.
+    opening: Mutex<Vec<Arc<KeptDocument>>>,
     /// Whether any document ever had an attachment.
     pub(crate) has_attachments: AtomicBool,
 }
@@ -114,6 +116,7 @@ impl Shared {
             documents: Mutex::default(),
             moved: Condvar::new(),
             in_memory: Mutex::default(),
+            opening: Mutex::default(),
             has_attachments: AtomicBool::new(false),
         }
     }
@@ -244,26 +247,47 @@ impl Shared {
         kept.collect()
     }
 
-    /// The document of this name, if it is open.
+    /// The document of this name, if it is open or has records in the queue.
     pub(crate) fn known_as(&self, name: &str) -> Option<Arc<KeptDocument>> {
         match self.documents.lock().get(name) {
-            Some(Entry::Known(known)) if !known.kept.is_dropped() => Some(Arc::clone(&known.kept)),
+            Some(Entry::Known(known)) => Some(Arc::clone(&known.kept)),
             _ => None,
         }
     }
 
+    /// Notes a document whose records are dropped from now on.
     pub(crate) fn note_in_memory(&self, kept: &Arc<KeptDocument>) {
         self.in_memory.lock().push(Arc::clone(kept));
+        // The writer may have written everything in the meantime.
+        self.keep_whole_if_roomy();
     }
 
-    /// Takes the documents that are to be recorded as a whole.
-    pub(crate) fn take_in_memory(&self) -> Vec<Arc<KeptDocument>> {
-        std::mem::take(&mut *self.in_memory.lock())
+    /// Lets the documents whose records were dropped be recorded as a whole, once there is room.
+    pub(crate) fn keep_whole_if_roomy(&self) {
+        if self.queue.is_roomy() {
+            self.take_in_memory().into_iter().for_each(|kept| self.jobs.add(Job::KeepWhole(kept)));
+        }
+    }
+
+    /// Takes the documents that are to be recorded as a whole. Those that cannot be written now stay.
+    fn take_in_memory(&self) -> Vec<Arc<KeptDocument>> {
+        let mut in_memory = self.in_memory.lock();
+        let (stay, taken) = in_memory.drain(..).partition(|kept| kept.is_failing());
+        *in_memory = stay;
+        taken
+    }
+
+    /// Notes that a document that is being opened waits for the disk, while `wait` runs.
+    pub(crate) fn while_opening(&self, kept: &Arc<KeptDocument>, wait: impl FnOnce()) {
+        self.opening.lock().push(Arc::clone(kept));
+        wait();
+        self.opening.lock().retain(|opening| !Arc::ptr_eq(opening, kept));
     }
 
     /// Tells all documents that nothing is written any more.
     pub(crate) fn close_documents(&self) {
-        self.known().iter().for_each(|kept| kept.close());
+        let opening = self.opening.lock().clone();
+        self.known().iter().chain(&opening).for_each(|kept| kept.close());
     }
 
     /// Gives the writer a task and waits for its result.

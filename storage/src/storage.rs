@@ -16,7 +16,7 @@ use crate::options::StorageOptions;
 use crate::persist::Flush;
 use crate::shared::Shared;
 use crate::writer::Writer;
-use crate::{background, opening};
+use crate::{attachments, background, opening};
 
 /// Keeps documents: opens them, and writes every change and import of an open document from then
 /// on, in the order of the commits.
@@ -211,10 +211,8 @@ impl Storage {
     pub fn close(self) -> Result<(), FlushError> {
         let shared = Arc::clone(&self.inner.shared);
         for kept in shared.known() {
-            crate::attachments::save_changed(&shared, &kept, crate::attachments::Why::Flush);
-        }
-        // What was made in memory only is tried once more.
-        for kept in shared.take_in_memory() {
+            attachments::save_changed(&shared, &kept, attachments::Why::Drop);
+            // What was made in memory only is tried once more.
             background::keep_whole(&kept);
         }
         self.inner.end();

@@ -32,10 +32,14 @@ struct Block {
 struct Pending {
     document: Arc<KeptDocument>,
     blocks: Vec<Block>,
+    /// The last try failed, with no other document in it.
+    fails_alone: bool,
 }
 
-/// If everything together cannot be written, this many documents are tried one by one.
-const SINGLE_TRIES_MAX: usize = 8;
+/// If documents cannot be written together, they are divided in halves this many times, until those
+/// that cannot be written are found. This finds one in a thousand, and ends soon if it is the whole
+/// disk that fails.
+const DIVISIONS_MAX: usize = 16;
 
 pub(crate) struct Writer {
     shared: Arc<Shared>,
@@ -43,8 +47,6 @@ pub(crate) struct Writer {
     stuck: BTreeMap<Arc<str>, Pending>,
     retry_at: Option<Instant>,
     retry_after: Duration,
-    /// The stuck document that is tried first next time.
-    turn: usize,
     /// A task failed and was given up: the adapter must be synced before anything else is written.
     gave_up: bool,
 }
@@ -52,14 +54,7 @@ pub(crate) struct Writer {
 impl Writer {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         let retry_after = shared.options.retry_min;
-        Self {
-            shared,
-            stuck: BTreeMap::new(),
-            retry_at: None,
-            retry_after,
-            turn: 0,
-            gave_up: false,
-        }
+        Self { shared, stuck: BTreeMap::new(), retry_at: None, retry_after, gave_up: false }
     }
 
     /// Works until the storage is closed.
@@ -77,9 +72,8 @@ impl Writer {
 
     /// The last try for what is stuck. Then everyone who waits is told.
     fn end(mut self) {
-        if !self.stuck.is_empty() {
-            self.retry();
-        }
+        let stuck = std::mem::take(&mut self.stuck);
+        self.try_all(stuck.into_values().collect(), usize::MAX);
         for pending in self.stuck.values() {
             let document = &pending.document.name;
             tracing::error!(target: "exostate", %document, "closed with changes that are not on disk");
@@ -88,7 +82,7 @@ impl Writer {
     }
 
     fn write(&mut self, items: Vec<Item>) {
-        let mut ready = BTreeMap::new();
+        let mut ready = Vec::new();
         let (read_only, items): (Vec<Item>, Vec<Item>) =
             items.into_iter().partition(|item| item.document.is_read_only());
         // Nothing is ever written over damage.
@@ -96,60 +90,60 @@ impl Writer {
         self.shared.queue.done(read_only.len(), bytes);
         for pending in blocks(items) {
             pending.document.note_writing();
-            let name = Arc::clone(&pending.document.name);
-            match self.stuck.get_mut(&name) {
+            match self.stuck.get_mut(&pending.document.name) {
                 Some(stuck) => stuck.blocks.extend(pending.blocks),
-                None => drop(ready.insert(name, pending)),
+                None => ready.push(pending),
             }
         }
-        self.try_all(ready);
+        self.try_all(ready, DIVISIONS_MAX);
     }
 
     fn retry(&mut self) {
-        let stuck = std::mem::take(&mut self.stuck);
+        let mut stuck: Vec<Pending> = std::mem::take(&mut self.stuck).into_values().collect();
+        // In any order, so that each document's turn comes, however many there are.
+        fastrand::shuffle(&mut stuck);
         self.retry_at = None;
-        self.try_all(stuck);
+        self.try_all(stuck, DIVISIONS_MAX);
     }
 
-    /// Tries to write blocks: all together, and if that fails one document after the other. What
-    /// cannot be written is stuck.
-    fn try_all(&mut self, mut pending: BTreeMap<Arc<str>, Pending>) {
-        if pending.is_empty() {
-            return;
-        }
-        let begun = now();
-        let Err(error) = self.append(pending.values()) else {
-            let took = now() - begun;
-            let waited = pending.into_values().map(|pending| self.written(pending)).sum();
-            self.shared.queue.note_written(waited, took);
-            return;
-        };
-        let names = pending.len();
-        if names > 1 {
-            self.turn = self.turn.wrapping_add(SINGLE_TRIES_MAX) % pending.len();
-            let names: Vec<Arc<str>> = pending.keys().cloned().collect();
-            for name in names.iter().cycle().skip(self.turn).take(SINGLE_TRIES_MAX.min(names.len()))
-            {
-                let Some(one) = pending.remove(name) else { continue };
-                match self.append(std::iter::once(&one)) {
-                    Ok(()) => {
-                        self.written(one);
-                    }
-                    Err(error) => self.failed(one, &error),
-                }
-            }
-        }
-        pending.into_values().for_each(|pending| match names {
-            1 => self.failed(pending, &error),
-            _ => self.stick(pending, &error),
-        });
-        if self.stuck.is_empty() {
+    /// Tries to write the blocks of documents. Those that failed alone before are tried after the
+    /// others, so that these get through at once. What cannot be written is stuck.
+    fn try_all(&mut self, pending: Vec<Pending>, mut divisions: usize) {
+        let (doubtful, others): (Vec<Pending>, Vec<Pending>) =
+            pending.into_iter().partition(|pending| pending.fails_alone);
+        self.try_together(others, &mut divisions);
+        self.try_together(doubtful, &mut divisions);
+        if self.stuck.is_empty() || self.retry_at.is_some() {
             return;
         }
         // Half of the time is jitter, so that many storages on one disk do not try at once.
         let half = self.retry_after / 2;
         self.retry_at = Some(now() + half + half.mul_f64(fastrand::f64()));
         self.retry_after = (self.retry_after * 2).min(self.shared.options.retry_max);
+    }
+
+    /// Tries to write documents together, and if that fails each half of them.
+    fn try_together(&mut self, mut pending: Vec<Pending>, divisions: &mut usize) {
+        if pending.is_empty() {
+            return;
+        }
+        let begun = now();
+        let Err(error) = self.append(&pending) else {
+            let took = now() - begun;
+            let waited = pending.into_iter().map(|pending| self.written(pending)).sum();
+            self.shared.queue.note_written(waited, took);
+            return;
+        };
+        if pending.len() == 1 {
+            pending.into_iter().for_each(|pending| self.failed(pending, &error));
+        } else if *divisions == 0 {
+            pending.into_iter().for_each(|pending| self.stick(pending, &error));
+        } else {
+            *divisions -= 1;
+            let half = pending.split_off(pending.len() / 2);
+            self.try_together(pending, divisions);
+            self.try_together(half, divisions);
+        }
     }
 
     /// Syncs the adapter if a task was given up.
@@ -174,11 +168,9 @@ impl Writer {
     }
 
     /// Writes and syncs.
-    fn append<'a>(
-        &mut self,
-        pending: impl Iterator<Item = &'a Pending>,
-    ) -> Result<(), AdapterError> {
+    fn append(&mut self, pending: &[Pending]) -> Result<(), AdapterError> {
         let records: Vec<Append<'_>> = pending
+            .iter()
             .flat_map(|pending| {
                 let document = &*pending.document.name;
                 pending.blocks.iter().map(move |block| Append {
@@ -198,7 +190,7 @@ impl Writer {
         if self.stuck.is_empty() {
             self.retry_after = self.shared.options.retry_min;
         }
-        let Pending { document, blocks } = pending;
+        let Pending { document, blocks, .. } = pending;
         let through = blocks.last().map_or(0, |block| block.through);
         let bytes: u64 = blocks.iter().map(|block| block.bytes.len() as u64).sum();
         self.give_room(&blocks);
@@ -217,14 +209,12 @@ impl Writer {
         if compacts {
             self.shared.jobs.add(Job::Compact(Arc::clone(&document)));
         }
-        if self.shared.queue.is_roomy() {
-            let jobs = self.shared.take_in_memory().into_iter().map(Job::KeepWhole);
-            jobs.for_each(|job| self.shared.jobs.add(job));
-        }
+        self.shared.keep_whole_if_roomy();
         self.shared.forget_if_done(&document);
         noted.waited
     }
 
+    /// A document cannot be written, with no other document in the same try.
     fn failed(&mut self, pending: Pending, error: &AdapterError) {
         let document = Arc::clone(&pending.document);
         tracing::warn!(target: "exostate", document = %document.name, %error, "not written");
@@ -234,7 +224,7 @@ impl Writer {
             document.make_read_only(error.to_string());
             return;
         }
-        self.stick(pending, error);
+        self.stick(Pending { fails_alone: true, ..pending }, error);
     }
 
     /// Keeps blocks for the next try.
@@ -254,6 +244,10 @@ impl Writer {
         match task {
             // A document that nobody holds may be deleted, and must not come back by this.
             Task::Replace { document, .. } if document.is_dropped() => {}
+            // Records of it are to be written again, and nothing may come before them.
+            Task::Replace { document, .. } if self.stuck.contains_key(&document.name) => {
+                document.log.lock().put_off_compaction();
+            }
             Task::Replace { document, covers, snapshot, log_bytes } => {
                 let replaced =
                     self.try_task(|adapter| adapter.replace(&document.name, covers, &snapshot));
@@ -272,11 +266,8 @@ impl Writer {
                     }
                 }
             }
-            Task::Write { document, snapshot, done } => {
-                let write = |adapter: &dyn Adapter| {
-                    adapter.delete(&document)?;
-                    adapter.replace(&document, 0, &snapshot)
-                };
+            Task::Write { document, covers, snapshot, done } => {
+                let write = |adapter: &dyn Adapter| adapter.overwrite(&document, covers, &snapshot);
                 tell(&done, self.try_task(write));
             }
             Task::Delete { document, done } => {
@@ -331,5 +322,6 @@ fn block(share: Share) -> Pending {
         log.next - 1
     };
     let bytes = seal(Kind::Record, &document.name, number, &entries, Compression::None);
-    Pending { document, blocks: vec![Block { number, bytes, through, room }] }
+    let blocks = vec![Block { number, bytes, through, room }];
+    Pending { document, blocks, fails_alone: false }
 }

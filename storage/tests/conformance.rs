@@ -190,6 +190,37 @@ fn a_document_can_begin_with_a_snapshot() {
 }
 
 #[test]
+fn a_snapshot_can_take_the_place_of_everything() {
+    each(all(), |place, adapter| {
+        let overwrite = |document: &str, covers, snapshot: &[u8]| {
+            adapter.overwrite(document, covers, snapshot).expect("it takes a snapshot");
+            adapter.sync().expect("it syncs");
+        };
+        append(&*adapter, &[record("a", 1, b"one"), record("a", 2, b"two"), record("b", 1, b"")]);
+        replace(&*adapter, "a", 1, b"one");
+        overwrite("a", 2, b"all of it");
+        assert_eq!(read(&*adapter, "a"), stored(Some((2, b"all of it")), &[]));
+        overwrite("a", 2, b"once more");
+        append(&*adapter, &[record("a", 3, b"three")]);
+        overwrite("new", 0, b"nothing before");
+        let adapter = reopened(place, adapter);
+        assert_eq!(read(&*adapter, "a"), stored(Some((2, b"once more")), &[(3, b"three")]));
+        assert_eq!(read(&*adapter, "new"), stored(Some((0, b"nothing before")), &[]));
+        assert_eq!(read(&*adapter, "b"), stored(None, &[(1, b"")]));
+        assert_eq!(list(&*adapter), ["a", "b", "new"]);
+    });
+}
+
+#[test]
+fn a_place_is_whole_after_the_newest_document_is_deleted() {
+    each(all(), |_, adapter| {
+        append(&*adapter, &[record("a", 1, b"one"), record("b", 1, b"one")]);
+        delete(&*adapter, "b");
+        assert!(adapter.verify().expect("it can be checked").is_empty());
+    });
+}
+
+#[test]
 fn nothing_of_a_deleted_document_comes_back() {
     each(all(), |place, adapter| {
         append(&*adapter, &[record("a", 1, b"one"), record("a", 2, b"two"), record("b", 1, b"")]);

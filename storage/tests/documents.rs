@@ -287,3 +287,32 @@ fn a_library_keeps_its_documents() {
     let missing = Link::<Other>::new("missing").open(&library);
     assert!(missing.is_err());
 }
+
+/// The number of a document's last record is kept apart. If that row is damaged, a repair writes it
+/// anew.
+#[cfg(feature = "redb")]
+#[test]
+fn a_document_of_which_the_last_number_is_damaged_can_be_repaired() {
+    type Key = (u64, u64, u32);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.redb");
+    let storage = Storage::open_file(&path).unwrap();
+    storage.open::<Note>("note").unwrap().change(|note| note.title().set("plan")).unwrap();
+    storage.close().unwrap();
+    let database = redb::Database::open(&path).unwrap();
+    let transaction = database.begin_write().unwrap();
+    let rows = redb::TableDefinition::<Key, &[u8]>::new("records");
+    transaction.open_table(rows).unwrap().insert((1, u64::MAX, 0), &[7; 12][..]).unwrap();
+    transaction.commit().unwrap();
+    drop(database);
+
+    let storage = Storage::open_file(&path).unwrap();
+    assert!(matches!(storage.open::<Note>("note"), Err(OpenError::Damaged { .. })));
+    for _ in 0..2 {
+        storage.repair("note").unwrap();
+        let note = storage.open::<Note>("note").unwrap();
+        assert_eq!(note.view().title, "plan");
+        note.flush_blocking().unwrap();
+    }
+    assert!(storage.verify().unwrap().documents[0].damage.is_none());
+}

@@ -10,32 +10,20 @@ mod support;
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use exostate::{ApplyError, ChangeError, Counter, Map, State, Store, UndoOptions};
 use exostate_storage::{
-    Adapter, AdapterErrorKind, Append, Damage, Durability, FlushError, KeptUndo, MemoryAdapter,
-    OpenError, Persist, RefusedError, Status, Storage, StorageOptions, WhenFull,
+    AdapterErrorKind, Damage, Durability, FlushError, KeptUndo, MemoryAdapter, OpenError, Persist,
+    RefusedError, Status, Storage, WhenFull,
 };
-use support::SimAdapter;
+use support::{SimAdapter, quick, until};
 
 #[derive(State, Clone, Debug, Default, PartialEq)]
 struct Note {
     title: String,
     votes: Counter,
     tags: Map<String, i64>,
-}
-
-fn quick() -> StorageOptions {
-    StorageOptions::new().with_retry(Duration::from_millis(1), Duration::from_millis(5))
-}
-
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(20);
-    while !is_so() {
-        assert!(Instant::now() < end, "{what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
 }
 
 /// The note as it is after a crash.
@@ -55,6 +43,10 @@ fn a_failing_disk_is_told_and_tried_again() {
     let _watch = note.on_storage_status(move |status| log.lock().unwrap().push(status.to_string()));
     note.change(|note| note.title().set("draft")).unwrap();
     note.flush_blocking().unwrap();
+    // A flush ends before the callbacks are called.
+    let is_told =
+        || told.lock().unwrap().last().is_some_and(|last| last == "everything is on disk");
+    until("it is told", is_told);
     assert_eq!(*told.lock().unwrap(), ["1 changes are not on disk yet", "everything is on disk"]);
     told.lock().unwrap().clear();
     adapter.fail(true);
@@ -68,9 +60,9 @@ fn a_failing_disk_is_told_and_tried_again() {
     adapter.fail(false);
     until("it is written once the disk is well", || crashed(&adapter).title == "plan");
     note.flush_blocking().unwrap();
+    until("it is told", is_told);
     let told = told.lock().unwrap();
     assert!(told[1].contains("the disk is full"), "{told:?}");
-    assert_eq!(told.last().unwrap(), "everything is on disk");
 }
 
 #[test]
@@ -86,14 +78,15 @@ fn a_full_queue_refuses_changes_and_imports_which_may_come_again() {
             Err(error) => break error,
         }
     };
-    assert_eq!(made, 10);
+    // Once the failure is known, half of the queue is left to other documents.
+    assert!((5..=10).contains(&made), "{made}");
     let ChangeError::NotKept(cause) = &refused else { panic!("{refused}") };
     let cause = cause.downcast_ref::<RefusedError>().unwrap();
-    assert!(matches!(cause, RefusedError::Full { records: 10, .. }), "{cause}");
+    assert!(matches!(cause, RefusedError::Full { records: 5..=10, .. }), "{cause}");
     let theirs = Store::<Note>::new();
     theirs.change(|note| note.title().set("theirs")).unwrap();
     assert!(matches!(note.apply(&theirs.save()), Err(ApplyError::NotKept(_))));
-    assert_eq!((note.view().votes.value(), note.view().title.as_str()), (10, ""));
+    assert_eq!((note.view().votes.value(), note.view().title.as_str()), (made, ""));
     adapter.fail(false);
     until("the queue is written", || note.storage_status().unwrap().is_kept());
     note.apply(&theirs.save()).unwrap();
@@ -231,59 +224,6 @@ fn closing_writes_everything_or_says_what_is_missing() {
     assert!(matches!(storage.close(), Err(FlushError::Failing { .. })));
 }
 
-/// One document cannot be written. The others go on.
-struct OneFails(SimAdapter, AdapterErrorKind);
-
-impl Adapter for OneFails {
-    fn append(&self, records: &[Append<'_>]) -> Result<(), exostate_storage::AdapterError> {
-        if records.iter().any(|record| record.document == "bad") {
-            let cause = "no access";
-            return Err(exostate_storage::AdapterError::new(self.1, "/disk/bad", cause));
-        }
-        self.0.append(records)
-    }
-    fn read(
-        &self,
-        document: &str,
-    ) -> Result<Option<exostate_storage::Stored>, exostate_storage::AdapterError> {
-        self.0.read(document)
-    }
-    fn replace(
-        &self,
-        document: &str,
-        covers: u64,
-        snapshot: &[u8],
-    ) -> Result<(), exostate_storage::AdapterError> {
-        self.0.replace(document, covers, snapshot)
-    }
-    fn list(&self) -> Result<Vec<String>, exostate_storage::AdapterError> {
-        self.0.list()
-    }
-    fn delete(&self, document: &str) -> Result<(), exostate_storage::AdapterError> {
-        self.0.delete(document)
-    }
-    fn sync(&self) -> Result<(), exostate_storage::AdapterError> {
-        self.0.sync()
-    }
-}
-
-#[test]
-fn a_document_that_cannot_be_written_does_not_stop_the_others() {
-    let adapter = SimAdapter::new();
-    let options = quick().with_when_full(WhenFull::GoOn);
-    let storage =
-        Storage::with_options(OneFails(adapter.clone(), AdapterErrorKind::Other), options);
-    let bad = storage.open::<Note>("bad").unwrap();
-    let note = storage.open::<Note>("note").unwrap();
-    for _ in 0..20 {
-        bad.change(|note| note.votes().add(1)).unwrap();
-        note.change(|note| note.votes().add(1)).unwrap();
-        note.flush_blocking().unwrap();
-    }
-    assert!(bad.flush_blocking().unwrap_err().to_string().contains("/disk/bad: no access"));
-    assert_eq!(crashed(&adapter).votes.value(), 20);
-}
-
 fn with_damage() -> SimAdapter {
     let adapter = SimAdapter::new();
     let storage = Storage::new(adapter.clone());
@@ -417,7 +357,9 @@ fn a_backup_is_made_while_the_storage_is_in_use() {
 
 #[test]
 fn writers_that_flush_at_once_share_a_sync() {
+    // While one group is written, the others come together.
     let adapter = SimAdapter::new();
+    adapter.slow.store(true, Ordering::SeqCst);
     let storage = Storage::new(adapter.clone());
     let note = storage.open::<Note>("note").unwrap();
     let before = adapter.syncs.load(Ordering::SeqCst);
@@ -436,33 +378,8 @@ fn writers_that_flush_at_once_share_a_sync() {
         .collect();
     threads.into_iter().for_each(|thread| thread.join().unwrap());
     assert_eq!(crashed(&adapter).votes.value(), 320);
-    assert!(adapter.syncs.load(Ordering::SeqCst) - before <= 321);
-}
-
-#[test]
-fn a_damaged_document_in_a_group_does_not_touch_the_others() {
-    let adapter = SimAdapter::new();
-    let one = OneFails(adapter.clone(), AdapterErrorKind::Damaged);
-    let storage = Storage::with_options(one, quick());
-    let stores: Vec<_> =
-        (0..20).map(|at| storage.open::<Note>(&format!("note {at}")).unwrap()).collect();
-    let bad = storage.open::<Note>("bad").unwrap();
-    assert!(matches!(bad.storage_status(), Some(Status::ReadOnly { .. })));
-    adapter.fail(true);
-    for store in &stores {
-        store.change(|note| note.votes().add(1)).unwrap();
-    }
-    bad.document().follow(7);
-    adapter.fail(false);
-    until("all are written", || stores.iter().all(|store| store.flush_blocking().is_ok()));
-    let after = Storage::new(adapter.crash(0));
-    for at in 0..20 {
-        let note = after.open::<Note>(&format!("note {at}")).unwrap();
-        assert_eq!(note.view().votes.value(), 1);
-    }
-    assert!(matches!(bad.flush_blocking(), Err(FlushError::ReadOnly { .. })));
-    drop((stores, bad));
-    assert!(matches!(storage.close(), Ok(()) | Err(FlushError::ReadOnly { .. })));
+    let syncs = adapter.syncs.load(Ordering::SeqCst) - before;
+    assert!(syncs < 160, "{syncs} syncs for 320 flushes");
 }
 
 #[test]
@@ -476,18 +393,19 @@ fn what_was_made_in_memory_is_written_although_nobody_writes_to_it_again() {
         let undo = KeptUndo::open(&note, "main", UndoOptions::default()).unwrap();
         adapter.fail(true);
         (0..20).for_each(|_| other.change(|note| note.votes().add(1)).unwrap());
-        // The queue is full of the other document.
-        note.change(|note| note.votes().add(1)).unwrap();
+        // The queue is soon full.
+        (0..20).for_each(|_| note.change(|note| note.votes().add(1)).unwrap());
+        assert!(matches!(note.storage_status(), Some(Status::InMemory { .. })));
         note.document().follow(7);
         assert!(note.flush_blocking().is_err(), "it is in memory, and its undo stack is not");
         drop((undo, other));
         let note = keeps_handle.then_some(note);
         adapter.fail(false);
-        until("it is written", || crashed(&adapter).votes.value() == 1);
+        until("it is written", || crashed(&adapter).votes.value() == 20);
         until("it opens", || storage.open::<Note>("note").is_ok());
         drop(note);
         let again = storage.open::<Note>("note").unwrap();
-        assert_eq!((again.view().votes.value(), again.document().lineage()), (1, 7));
+        assert_eq!((again.view().votes.value(), again.document().lineage()), (20, 7));
         again.flush_blocking().unwrap();
     }
 }

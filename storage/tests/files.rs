@@ -3,9 +3,14 @@
 #![cfg(feature = "files")]
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use exostate_storage::{Adapter, AdapterErrorKind, Append, FilesAdapter};
+use exostate_storage::{
+    Adapter, AdapterErrorKind, Append, Disk, DiskFile, FilesAdapter, SystemDisk,
+};
 
 fn append(adapter: &FilesAdapter, document: &str, numbers: std::ops::RangeInclusive<u64>) {
     for number in numbers {
@@ -194,4 +199,147 @@ fn readers_and_the_writer_go_on_at_the_same_time() {
             assert!(!stored.records.is_empty());
         }
     });
+}
+
+/// The disk of the system. While `fails`, nothing in a folder of this name can be opened, and no
+/// folder can be removed.
+struct OneFolderFails {
+    folder: &'static str,
+    fails: Arc<AtomicBool>,
+    system: SystemDisk,
+}
+
+impl OneFolderFails {
+    fn new(folder: &'static str, fails: &Arc<AtomicBool>) -> Self {
+        Self { folder, fails: Arc::clone(fails), system: SystemDisk::default() }
+    }
+
+    fn fails(&self) -> bool {
+        self.fails.load(Ordering::Relaxed)
+    }
+
+    fn check(&self, path: &Path) -> io::Result<()> {
+        let is_in = path.components().any(|part| part.as_os_str() == self.folder);
+        if is_in && self.fails() { Err(io::ErrorKind::PermissionDenied.into()) } else { Ok(()) }
+    }
+}
+
+impl Disk for OneFolderFails {
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Send + Sync>>> {
+        self.system.lock(path)
+    }
+    fn make_folder(&self, path: &Path) -> io::Result<()> {
+        self.system.make_folder(path)
+    }
+    fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
+        self.system.list(folder)
+    }
+    fn read(&self, path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+        self.check(path).and_then(|()| self.system.read(path, bytes_max))
+    }
+    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        self.check(path).and_then(|()| self.system.create(path))
+    }
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        self.check(path).and_then(|()| self.system.open(path))
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.system.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.system.remove(path)
+    }
+    fn remove_folder(&self, path: &Path) -> io::Result<()> {
+        if self.fails() {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        self.system.remove_folder(path)
+    }
+    fn sync_folder(&self, path: &Path) -> io::Result<()> {
+        self.system.sync_folder(path)
+    }
+}
+
+#[test]
+fn a_log_that_cannot_be_opened_does_not_stop_the_others() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let fails = Arc::new(AtomicBool::new(false));
+    let disk = || OneFolderFails::new("bad", &fails);
+    let adapter = FilesAdapter::on(disk(), folder.path()).expect("open");
+    append(&adapter, "bad", 1..=1);
+    append(&adapter, "good", 1..=1);
+    // Many documents, so that the log of the bad one is closed.
+    (0..64).for_each(|at| append(&adapter, &format!("other {at}"), 1..=1));
+    fails.store(true, Ordering::Relaxed);
+    for number in 2..5 {
+        let bad = Append { document: "bad", number: 2, bytes: b"record 2" };
+        let failed = adapter.append(&[bad]).and_then(|()| adapter.sync());
+        assert!(failed.expect_err("it cannot be opened").place().contains("bad"));
+        append(&adapter, "good", number..=number);
+    }
+    // Nor does it stop the opening of the place, and it is not taken for a new document.
+    drop(adapter);
+    let adapter = FilesAdapter::on(disk(), folder.path()).expect("open");
+    assert_eq!(numbers(&adapter, "good"), [1, 2, 3, 4]);
+    assert!(adapter.read("bad").is_err());
+    let bad = Append { document: "bad", number: 1, bytes: b"new" };
+    assert!(adapter.append(&[bad]).is_err());
+    fails.store(false, Ordering::Relaxed);
+    append(&adapter, "bad", 2..=2);
+    assert_eq!(numbers(&adapter, "bad"), [1, 2]);
+}
+
+#[test]
+fn folders_that_cannot_be_removed_do_not_stop_later_deletions() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let fails = Arc::new(AtomicBool::new(true));
+    for round in 0..3 {
+        let disk = OneFolderFails::new("nothing", &fails);
+        let adapter = FilesAdapter::on(disk, folder.path()).expect("open");
+        for document in ["a", "b", "c"] {
+            append(&adapter, document, 1..=1);
+            adapter.delete(document).expect("delete");
+        }
+        // Only the last ones are left.
+        let first = folder.path().join(format!("documents/=deleted-{}", round * 3 + 1));
+        fs::remove_dir_all(first).expect("remove");
+        assert!(adapter.list().expect("list").is_empty());
+    }
+    fails.store(false, Ordering::Relaxed);
+    FilesAdapter::open(folder.path()).expect("open");
+    assert!(names(&folder.path().join("documents")).is_empty());
+}
+
+#[test]
+fn a_stray_file_among_the_folders_does_not_stop_the_others() {
+    let (folder, _) = four_records();
+    fs::write(folder.path().join("documents/notes"), "a shopping list").expect("write");
+    let adapter = FilesAdapter::open(folder.path()).expect("open");
+    assert_eq!(numbers(&adapter, "plan"), [1, 2, 3, 4]);
+    assert!(adapter.read("notes").is_err());
+    let record = Append { document: "notes", number: 1, bytes: b"record" };
+    assert!(adapter.append(&[record]).is_err());
+    append(&adapter, "plan", 5..=5);
+}
+
+#[test]
+fn a_folder_that_is_put_back_while_the_place_is_open_is_not_written_over() {
+    let (folder, log) = four_records();
+    let adapter = FilesAdapter::open(folder.path()).expect("open");
+    let copy = folder.path().join("documents/copy");
+    fs::create_dir(&copy).expect("a folder");
+    let mut bytes = fs::read(&log).expect("read");
+    // The name in the header is another one, with the same length.
+    let place = bytes.windows(4).position(|bytes| bytes == b"plan").expect("the name");
+    bytes[place..place + 4].copy_from_slice(b"copy");
+    let checksum = crc32c::crc32c(&bytes[..place + 4]).to_le_bytes();
+    bytes[place + 4..place + 8].copy_from_slice(&checksum);
+    fs::write(copy.join("log-1"), &bytes).expect("write");
+    let record = Append { document: "copy", number: 1, bytes: b"new" };
+    let refused = adapter.append(&[record]).expect_err("there is a document");
+    assert_eq!(refused.kind(), AdapterErrorKind::Damaged);
+    assert_eq!(fs::read(copy.join("log-1")).expect("read"), bytes);
+    drop(adapter);
+    let adapter = FilesAdapter::open(folder.path()).expect("open");
+    assert_eq!(numbers(&adapter, "copy"), [1, 2, 3, 4]);
 }

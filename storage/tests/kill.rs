@@ -162,6 +162,7 @@ fn what_was_acknowledged_survives_kills() {
             assert!(storage.verify().unwrap().is_whole());
             acknowledged = count;
         }
+        assert!(acknowledged > 0, "{adapter}: no child came as far as a change");
         println!("kill -9 | {adapter} | {each} kills, {acknowledged} changes | 0 lost");
     }
 }

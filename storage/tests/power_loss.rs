@@ -14,7 +14,7 @@ use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::Path;
 
-use exostate_storage::{Adapter, AdapterError, FilesAdapter, RedbAdapter};
+use exostate_storage::{Adapter, AdapterError, Append, FilesAdapter, RedbAdapter};
 use sim_disk::{Plan, SimDisk};
 use workload::{Found, Model, Script};
 
@@ -258,6 +258,69 @@ fn files_survive_power_losses() {
 #[test]
 fn files_survive_errors() {
     errors(FILES);
+}
+
+/// A disk with a log that is damaged in the middle.
+fn damaged_log() -> SimDisk {
+    let disk = SimDisk::new();
+    let adapter = FilesAdapter::on(disk.clone(), "/store").expect("a new store");
+    adapter.replace("plan", 2, b"old").expect("a snapshot");
+    for number in 3..=8 {
+        let record = Append { document: "plan", number, bytes: &[7; 40] };
+        adapter.append(&[record]).expect("a record");
+        adapter.sync().expect("a sync");
+    }
+    drop(adapter);
+    let is_log = |(path, _): &(std::path::PathBuf, Vec<u8>)| path.ends_with("log-1");
+    let (path, bytes) = disk.files().into_iter().find(is_log).expect("the log");
+    disk.flipped(&path, bytes.len() * 4)
+}
+
+/// Puts a snapshot in place of a damaged log, and looks at what is left after a power loss.
+fn replace_damage(plan: impl Fn(u64) -> Plan) {
+    for at in 0.. {
+        let disk = damaged_log();
+        let adapter = FilesAdapter::on(disk.clone(), "/store").expect("it opens");
+        let stored = adapter.read("plan").expect("it reads").expect("it is there");
+        let behind = stored.unreadable.expect("damage").records;
+        assert_eq!(behind.last().map(|(number, _)| *number), Some(8));
+        assert!(adapter.overwrite("plan", 7, b"part").is_err(), "record 8 is not covered");
+        let begun = disk.operations();
+        disk.plan(plan(begun + at));
+        let replace =
+            |bytes: &[u8]| adapter.overwrite("plan", 8, bytes).and_then(|()| adapter.sync());
+        let result = replace(b"new");
+        let count = disk.operations() - begun;
+        for seed in 0..8 {
+            let after = FilesAdapter::on(disk.crash(seed), "/store").expect("it opens");
+            let stored = after.read("plan").expect("it reads").expect("it is there");
+            let is_new = stored.snapshot == Some((8, b"new".to_vec()));
+            assert!(is_new || stored.unreadable.is_some(), "{at}, {seed}: {stored:?}");
+            assert!(result.is_err() || is_new && stored.unreadable.is_none(), "{at}, {seed}");
+        }
+        if count <= at {
+            assert!(count > 5, "there are several operations");
+            break;
+        }
+        if !disk.is_dead() {
+            let again = (0..8).map(|_| replace(b"new")).reduce(|last, next| last.or(next));
+            again.expect("several tries").expect("it goes well when the disk does");
+            let next = Append { document: "plan", number: 9, bytes: b"next" };
+            adapter.append(&[next]).expect("a record");
+            adapter.sync().expect("a sync");
+            let after = FilesAdapter::on(disk.crash(at), "/store").expect("it opens");
+            let stored = after.read("plan").expect("it reads").expect("it is there");
+            assert_eq!(stored.records, [(9, b"next".to_vec())]);
+        }
+    }
+}
+
+#[test]
+fn a_damaged_log_is_replaced_or_stays() {
+    replace_damage(|at| Plan::PowerLoss { at });
+    for count in [1, 5] {
+        replace_damage(|at| Plan::Error { at, count, kind: ErrorKind::Other });
+    }
 }
 
 #[test]

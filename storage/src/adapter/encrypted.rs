@@ -104,11 +104,11 @@ impl<A: Adapter> EncryptedAdapter<A> {
     }
 
     /// Finds the documents that old keys hide. A document with two names was being moved to the
-    /// newer one when a crash came: the copy goes, as it may not be complete.
+    /// newer one when a crash came: the copy is deleted, as it may not be complete.
     fn find_old_names(&mut self) -> Result<(), AdapterError> {
         let mut found: BTreeMap<String, (usize, String)> = BTreeMap::new();
         let mut copies = Vec::new();
-        for (document, key, hidden) in self.revealed()? {
+        for (document, key, hidden) in self.revealed()?.documents {
             let age = self.check.keys.iter().position(|id| *id == key).unwrap_or(usize::MAX);
             match found.get_mut(&document) {
                 Some(kept) if kept.0 <= age => copies.push(hidden),
@@ -130,15 +130,17 @@ impl<A: Adapter> EncryptedAdapter<A> {
         Ok(())
     }
 
-    /// The documents of a place with hidden names: the plain name, the key that hides it, and the
-    /// hidden name.
-    fn revealed(&self) -> Result<Vec<(String, KeyId, String)>, AdapterError> {
-        let hidden = self.inner.list()?.into_iter().filter(|hidden| hidden != CHECK);
-        let reveal = |hidden: String| match self.sealer.reveal(&hidden) {
-            Ok((document, key)) => Ok((document, key, hidden)),
-            Err(error) => Err(open_error(&hidden, error)),
-        };
-        hidden.map(reveal).collect()
+    /// The names in a place with hidden names.
+    fn revealed(&self) -> Result<Revealed, AdapterError> {
+        let (mut documents, mut foreign) = (Vec::new(), Vec::new());
+        for hidden in self.inner.list()?.into_iter().filter(|hidden| hidden != CHECK) {
+            match self.sealer.reveal(&hidden) {
+                Ok((document, key)) => documents.push((document, key, hidden)),
+                Err(OpenError::Damaged) => foreign.push(hidden),
+                Err(error) => return Err(open_error(&hidden, error)),
+            }
+        }
+        Ok(Revealed { documents, foreign })
     }
 
     fn hide(&self, document: &str) -> Result<String, AdapterError> {
@@ -285,6 +287,14 @@ impl<A: Adapter> EncryptedAdapter<A> {
     }
 }
 
+/// The names in a place with hidden names.
+struct Revealed {
+    /// The documents: the plain name, the key that hides it, and the hidden name.
+    documents: Vec<(String, KeyId, String)>,
+    /// The names that no key hides: somebody else has put them there.
+    foreign: Vec<String>,
+}
+
 /// What opened of a document.
 struct Opened {
     /// Everything opened.
@@ -333,9 +343,15 @@ impl<A: Adapter> Adapter for EncryptedAdapter<A> {
         self.inner.replace(&name, covers, &sealed)
     }
 
+    fn overwrite(&self, document: &str, covers: u64, snapshot: &[u8]) -> Result<(), AdapterError> {
+        let name = self.inner_name(document)?;
+        let sealed = self.seal(Purpose::Snapshot, document, covers, snapshot)?;
+        self.inner.overwrite(&name, covers, &sealed)
+    }
+
     fn list(&self) -> Result<Vec<String>, AdapterError> {
         let mut names: Vec<String> = if self.check.hides_names {
-            self.revealed()?.into_iter().map(|(document, ..)| document).collect()
+            self.revealed()?.documents.into_iter().map(|(document, ..)| document).collect()
         } else {
             self.inner.list()?.into_iter().filter(|name| name != CHECK).collect()
         };
@@ -353,7 +369,12 @@ impl<A: Adapter> Adapter for EncryptedAdapter<A> {
     }
 
     fn verify(&self) -> Result<Vec<String>, AdapterError> {
-        self.inner.verify()
+        let mut faults = self.inner.verify()?;
+        if self.check.hides_names {
+            let foreign = self.revealed()?.foreign.into_iter();
+            faults.extend(foreign.map(|name| format!("{name:?}: not a name that a key hides")));
+        }
+        Ok(faults)
     }
 }
 

@@ -55,6 +55,13 @@ impl Adapter for MemoryAdapter {
         Ok(())
     }
 
+    fn overwrite(&self, document: &str, covers: u64, snapshot: &[u8]) -> Result<(), AdapterError> {
+        check_name(document)?;
+        let kept = Kept { snapshot: Some((covers, snapshot.to_vec())), ..Kept::default() };
+        self.documents.lock().insert(document.to_owned(), kept);
+        Ok(())
+    }
+
     fn list(&self) -> Result<Vec<String>, AdapterError> {
         Ok(self.documents.lock().keys().cloned().collect())
     }

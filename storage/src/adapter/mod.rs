@@ -31,15 +31,21 @@ pub use sqlite::SqliteAdapter;
 /// up to a number.
 ///
 /// [`Storage`](crate::Storage) calls [`append`](Self::append), [`replace`](Self::replace),
-/// [`delete`](Self::delete) and [`sync`](Self::sync) from one thread, and [`read`](Self::read) and
-/// [`list`](Self::list) from any thread at any time. All calls may block.
+/// [`overwrite`](Self::overwrite), [`delete`](Self::delete) and [`sync`](Self::sync) from one
+/// thread, and [`read`](Self::read) and [`list`](Self::list) from any thread at any time. All calls
+/// may block.
 ///
 /// **What is on disk.** A call becomes durable with the next [`sync`](Self::sync) that succeeds.
-/// After an error of `append`, `replace`, `delete` or `sync`, any part of the calls since the last
-/// successful `sync` may be on disk or not. The caller then makes all these calls again, in the
-/// same order; or it gives them up, and calls `sync` until that succeeds, before any other call. So an adapter takes a number again: the new record replaces the old one. After a
-/// crash, an adapter has all that was synced, and of the calls after that either everything, or
-/// nothing, or a part that is whole records from the front.
+/// After a crash, an adapter has all that was synced, and of the calls after that either
+/// everything, or nothing, or a part that is whole records from the front.
+///
+/// **After an error** of a call that writes, or of `sync`, any part of the calls since the last
+/// successful `sync` may be on disk or not. The caller then does one of two things:
+///
+/// - It makes all calls of a document since that `sync` again, in the same order, before any other
+///   call for that document. An adapter takes a number again then: the new record replaces the old
+///   one.
+/// - It gives the calls up, and calls `sync` until that succeeds, before any other call.
 ///
 /// The conformance suite in `tests/conformance.rs` of this crate says the same as code.
 pub trait Adapter: Send + Sync + 'static {
@@ -66,6 +72,20 @@ pub trait Adapter: Send + Sync + 'static {
     /// # Errors
     /// The snapshot cannot be written. The old state is still there.
     fn replace(&self, document: &str, covers: u64, snapshot: &[u8]) -> Result<(), AdapterError>;
+
+    /// Puts a snapshot in place of everything that there is of a document, damaged or not. `covers`
+    /// is at least the number of each record that can be read. After a crash, either the old state
+    /// or the new one is there; what was damaged may still be there behind the new snapshot.
+    ///
+    /// By default the document is deleted and the snapshot is written. An adapter has its own way if
+    /// a crash can come between these two calls.
+    ///
+    /// # Errors
+    /// The snapshot cannot be written. The old state is still there.
+    fn overwrite(&self, document: &str, covers: u64, snapshot: &[u8]) -> Result<(), AdapterError> {
+        self.delete(document)?;
+        self.replace(document, covers, snapshot)
+    }
 
     /// The names of all documents, in order.
     ///

@@ -113,11 +113,18 @@ impl RedbAdapter {
     fn reopen(&self) -> Result<(), AdapterError> {
         let mut database = self.database.write();
         *database = None;
-        let opened = self.guarded(|| Ok((self.opener)()?))?;
-        let names = self.guarded(|| {
+        // A file on which redb panics at once is damaged.
+        let damaged = |failure| match failure {
+            Failure::Panicked => Failure::Damaged(failure.to_string()),
+            failure => failure,
+        };
+        let open = |failure| self.error(damaged(failure));
+        let opened = self.guarded_result(|| Ok((self.opener)()?)).map_err(open)?;
+        let names = self.guarded_result(|| {
             make_tables(&opened)?;
             self.read_names(&opened)
-        })?;
+        });
+        let names = names.map_err(open)?;
         *self.names.lock() = names;
         *database = Some(opened);
         Ok(())
@@ -199,7 +206,7 @@ impl RedbAdapter {
     /// Runs code of redb; a panic in it is an error of the file.
     fn guarded_result<R>(&self, work: impl FnOnce() -> Result<R, Failure>) -> Result<R, Failure> {
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(work))
-            .unwrap_or_else(|_| Err(Failure::Damaged("redb panicked".to_owned())))
+            .unwrap_or_else(|_| Err(Failure::Panicked))
     }
 
     fn guarded<R>(&self, work: impl FnOnce() -> Result<R, Failure>) -> Result<R, AdapterError> {
@@ -269,6 +276,8 @@ enum Failure {
     Redb(redb::Error),
     #[error("{0}")]
     Damaged(String),
+    #[error("redb panicked")]
+    Panicked,
     #[error("it is a database of redb, but not one of exostate")]
     Foreign,
     #[error("the format {0} is one of a newer version")]
@@ -290,7 +299,10 @@ impl Failure {
     fn is_final(&self) -> bool {
         matches!(
             self,
-            Self::Redb(redb::Error::Io(_) | redb::Error::PreviousIo | redb::Error::DatabaseClosed)
+            Self::Panicked
+                | Self::Redb(
+                    redb::Error::Io(_) | redb::Error::PreviousIo | redb::Error::DatabaseClosed
+                )
         )
     }
 }
@@ -475,9 +487,11 @@ impl Adapter for RedbAdapter {
     }
 
     fn verify(&self) -> Result<Vec<String>, AdapterError> {
+        // No commit comes between the two lists of names.
+        let _writing = self.writing.lock();
         let names = self.with_database(|database| Ok(self.read_names(database)));
         Ok(match names? {
-            Ok(names) if names == *self.names.lock() => Vec::new(),
+            Ok(names) if names.ids == self.names.lock().ids => Vec::new(),
             Ok(_) => vec![format!("{}: the table of documents has changed", self.place)],
             Err(failure) => vec![self.error(failure).to_string()],
         })

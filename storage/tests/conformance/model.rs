@@ -30,6 +30,11 @@ enum Step {
         uncovered: u8,
         length: usize,
     },
+    /// A snapshot of this length, which covers all records.
+    Overwrite {
+        document: u8,
+        length: usize,
+    },
     Delete {
         document: u8,
     },
@@ -47,6 +52,9 @@ fn any_step() -> impl Strategy<Value = Step> {
         2 => numbers().prop_map(|(document, records)| Step::Again { document, records }),
         2 => (numbers(), length()).prop_map(|((document, uncovered), length)| {
             Step::Replace { document, uncovered, length }
+        }),
+        1 => (0..DOCUMENTS, length()).prop_map(|(document, length)| {
+            Step::Overwrite { document, length }
         }),
         1 => (0..DOCUMENTS).prop_map(|document| Step::Delete { document }),
         3 => Just(Step::Sync),
@@ -110,6 +118,12 @@ impl Pair<'_> {
                 let covers = last.saturating_sub(uncovered.into()).max(covers);
                 let snapshot = self.bytes(covers, length);
                 self.call(|adapter| adapter.replace(&document, covers, &snapshot));
+            }
+            Step::Overwrite { document, length } => {
+                let document = name(document);
+                let (_, last) = self.numbers(&document);
+                let snapshot = self.bytes(last, length);
+                self.call(|adapter| adapter.overwrite(&document, last, &snapshot));
             }
             Step::Delete { document } => self.call(|adapter| adapter.delete(&name(document))),
             Step::Sync | Step::Reopen => self.call(|adapter| adapter.sync()),

@@ -1,12 +1,34 @@
 //! An adapter in memory that forgets what was not synced, and that fails when a test says so.
 
-#![allow(dead_code, clippy::unwrap_used, reason = "each test uses a part of it")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "each test uses a part of it, and a disk takes time"
+)]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
-use exostate_storage::{Adapter, AdapterError, AdapterErrorKind, Append, MemoryAdapter, Stored};
+use exostate_storage::{
+    Adapter, AdapterError, AdapterErrorKind, Append, MemoryAdapter, StorageOptions, Stored,
+};
 use parking_lot::Mutex;
+
+/// Options with which a failing disk is tried again soon.
+pub fn quick() -> StorageOptions {
+    StorageOptions::new().with_retry(Duration::from_millis(1), Duration::from_millis(5))
+}
+
+/// Waits until something is so.
+pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !is_so() {
+        assert!(Instant::now() < end, "{what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
 
 #[derive(Clone, Debug)]
 enum Call {
@@ -21,6 +43,8 @@ pub struct SimAdapter {
     unsynced: Arc<Mutex<Vec<Call>>>,
     pub fails: Arc<AtomicBool>,
     pub syncs: Arc<AtomicUsize>,
+    /// Whether a sync takes a moment.
+    pub slow: Arc<AtomicBool>,
 }
 
 impl SimAdapter {
@@ -118,8 +142,51 @@ impl Adapter for SimAdapter {
     fn sync(&self) -> Result<(), AdapterError> {
         self.check()?;
         self.syncs.fetch_add(1, Ordering::SeqCst);
+        if self.slow.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(2));
+        }
         let calls = std::mem::take(&mut *self.unsynced.lock());
         calls.iter().for_each(|call| apply(&self.synced, call));
         Ok(())
+    }
+}
+
+/// The document `bad` cannot be written while `fails`. The others can.
+#[derive(Clone)]
+pub struct OneFails {
+    adapter: SimAdapter,
+    kind: AdapterErrorKind,
+    pub fails: Arc<AtomicBool>,
+}
+
+impl OneFails {
+    pub fn new(adapter: &SimAdapter, kind: AdapterErrorKind) -> Self {
+        Self { adapter: adapter.clone(), kind, fails: Arc::new(AtomicBool::new(true)) }
+    }
+}
+
+impl Adapter for OneFails {
+    fn append(&self, records: &[Append<'_>]) -> Result<(), AdapterError> {
+        let fails = self.fails.load(Ordering::Relaxed);
+        if fails && records.iter().any(|record| record.document == "bad") {
+            let cause = "no access";
+            return Err(AdapterError::new(self.kind, "/disk/bad", cause));
+        }
+        self.adapter.append(records)
+    }
+    fn read(&self, document: &str) -> Result<Option<Stored>, AdapterError> {
+        self.adapter.read(document)
+    }
+    fn replace(&self, document: &str, covers: u64, snapshot: &[u8]) -> Result<(), AdapterError> {
+        self.adapter.replace(document, covers, snapshot)
+    }
+    fn list(&self) -> Result<Vec<String>, AdapterError> {
+        self.adapter.list()
+    }
+    fn delete(&self, document: &str) -> Result<(), AdapterError> {
+        self.adapter.delete(document)
+    }
+    fn sync(&self) -> Result<(), AdapterError> {
+        self.adapter.sync()
     }
 }

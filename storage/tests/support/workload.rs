@@ -10,6 +10,7 @@ use fastrand::Rng;
 pub enum Call {
     Append(Vec<(String, u64, Vec<u8>)>),
     Replace(String, u64, Vec<u8>),
+    Overwrite(String, u64, Vec<u8>),
     Delete(String),
     Sync,
 }
@@ -103,6 +104,14 @@ impl Maker {
         self.calls.push(Call::Replace(document.to_owned(), covers, bytes));
     }
 
+    /// A snapshot in place of everything.
+    fn overwrite(&mut self, document: &str) {
+        let last = *self.last.entry(document.to_owned()).or_default();
+        self.covers.insert(document.to_owned(), last);
+        let bytes = seal(SNAPSHOT, document, last, &mut self.rng);
+        self.calls.push(Call::Overwrite(document.to_owned(), last, bytes));
+    }
+
     fn delete(&mut self, document: &str) {
         self.last.remove(document);
         self.covers.remove(document);
@@ -149,6 +158,9 @@ impl Script {
         maker.replace("Plan", 0);
         maker.append(&["Plan", "plan"]);
         maker.sync();
+        maker.overwrite("Plan");
+        maker.append(&["Plan"]);
+        maker.sync();
         maker.append(&["plan", "plan", "Plan", ".."]);
         maker.sync();
         Self(maker.calls)
@@ -172,6 +184,7 @@ impl Script {
                     maker.replace(name, leaves);
                 }
                 7 => maker.delete(name),
+                8 => maker.overwrite(name),
                 _ => maker.sync(),
             }
         }
@@ -191,6 +204,7 @@ fn call(adapter: &dyn Adapter, call: &Call) -> Result<(), AdapterError> {
             adapter.append(&records.collect::<Vec<_>>())
         }
         Call::Replace(document, covers, bytes) => adapter.replace(document, *covers, bytes),
+        Call::Overwrite(document, covers, bytes) => adapter.overwrite(document, *covers, bytes),
         Call::Delete(document) => adapter.delete(document),
         Call::Sync => adapter.sync(),
     }
@@ -348,7 +362,9 @@ impl Call {
     fn document(&self) -> &str {
         match self {
             Self::Append(records) => &records[0].0,
-            Self::Replace(document, ..) | Self::Delete(document) => document,
+            Self::Replace(document, ..)
+            | Self::Overwrite(document, ..)
+            | Self::Delete(document) => document,
             Self::Sync => "",
         }
     }
@@ -366,6 +382,10 @@ fn apply(documents: &mut Documents, step: &Call) {
             let document = documents.entry(name.clone()).or_default();
             document.records = document.records.split_off(&(covers + 1));
             document.snapshot = Some((*covers, bytes.clone()));
+        }
+        Call::Overwrite(name, covers, bytes) => {
+            let snapshot = Some((*covers, bytes.clone()));
+            documents.insert(name.clone(), Document { snapshot, records: BTreeMap::new() });
         }
         Call::Delete(name) => drop(documents.remove(name)),
         Call::Sync => {}

@@ -239,6 +239,17 @@ fn a_rotation_that_fails_anywhere_goes_on() {
 }
 
 #[test]
+fn a_foreign_name_among_hidden_ones_does_not_stop_the_others() {
+    let place = filled(true);
+    let before = content(&opened(place.clone(), &[1], true));
+    append(&place, "somebody's copy", 1);
+    let adapter = opened(place, &[1], true);
+    assert_eq!(content(&adapter), before);
+    let faults = adapter.verify().expect("it can be checked");
+    assert!(faults.len() == 1 && faults[0].contains("somebody's copy"), "{faults:?}");
+}
+
+#[test]
 fn names_that_cannot_be_kept_are_refused() {
     let adapter = opened(MemoryAdapter::new(), &[1], true);
     append(&adapter, &"x".repeat(111), 1);

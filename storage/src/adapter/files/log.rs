@@ -141,7 +141,11 @@ impl Tail {
         }
         let (path, synced) = (self.path(folder), self.synced);
         if synced > 0 {
-            let cut = self.file(disk, &path).and_then(|file| file.set_len(synced));
+            // What is cut off must not come back after the next log has begun.
+            let cut = self.file(disk, &path).and_then(|file| {
+                file.set_len(synced)?;
+                file.sync()
+            });
             cut.map_err(|error| at(&path, error))?;
         }
         // A log of which nothing is durable is made again by the next append.
@@ -226,6 +230,17 @@ impl Log {
         self.tail.has_unsynced() || self.tail.is_broken
     }
 
+    /// Whether a write or a sync has failed. All since the last sync is taken back then, and the next
+    /// write mends the log.
+    pub(super) fn is_broken(&self) -> bool {
+        self.tail.is_broken
+    }
+
+    /// Whether anything of a document was found.
+    pub(super) fn has_content(&self) -> bool {
+        self.covers.is_some() || self.damage.is_some() || self.last() > 0
+    }
+
     pub(super) fn close(&mut self) {
         self.tail.file = None;
     }
@@ -241,11 +256,16 @@ impl Log {
         self.tail.file = None;
     }
 
-    pub(super) fn check_damage(&self) -> Result<(), AdapterError> {
+    fn check_damage(&self) -> Result<(), AdapterError> {
         match &self.damage {
             Some(place) => Err(damaged(&self.view.folder, format!("the log at {place}"))),
             None => Ok(()),
         }
+    }
+
+    /// The largest number of a record that was found or appended.
+    fn last(&self) -> u64 {
+        self.closed.values().copied().max().unwrap_or(0).max(self.tail.last)
     }
 
     pub(super) fn append(
@@ -253,6 +273,7 @@ impl Log {
         disk: &dyn Disk,
         records: &[&Append<'_>],
     ) -> Result<(), AdapterError> {
+        self.check_damage()?;
         let folder = &self.view.folder;
         self.tail.repair(disk, folder)?;
         let path = self.tail.path(folder);
@@ -293,6 +314,33 @@ impl Log {
         covers: u64,
         snapshot: &[u8],
     ) -> Result<(), AdapterError> {
+        self.check_damage()?;
+        self.put_snapshot(disk, covers, snapshot)
+    }
+
+    /// Puts a snapshot in place of everything, also of what cannot be read.
+    pub(super) fn overwrite(
+        &mut self,
+        disk: &dyn Disk,
+        covers: u64,
+        snapshot: &[u8],
+    ) -> Result<(), AdapterError> {
+        if covers < self.last() {
+            self.check_damage()?;
+        }
+        self.put_snapshot(disk, covers, snapshot)?;
+        if self.damage.is_some() {
+            self.end_damage()?;
+        }
+        Ok(())
+    }
+
+    fn put_snapshot(
+        &mut self,
+        disk: &dyn Disk,
+        covers: u64,
+        snapshot: &[u8],
+    ) -> Result<(), AdapterError> {
         if self.covers.is_some_and(|durable| durable > covers) {
             // The call is made again after an error, and the snapshot after it is durable already:
             // it covers what this one does.
@@ -325,6 +373,20 @@ impl Log {
             }
             self.remove_covered(disk, covers);
         }
+        if self.damage.is_none() {
+            self.show();
+        }
+        Ok(())
+    }
+
+    /// The damaged logs were to be removed: what is left of them would be read as damage again.
+    fn end_damage(&mut self) -> Result<(), AdapterError> {
+        self.is_folder_dirty = true;
+        if !self.closed.is_empty() {
+            return self.check_damage();
+        }
+        self.tail = Tail::new(self.tail.number + 1);
+        self.damage = None;
         self.show();
         Ok(())
     }

@@ -63,8 +63,8 @@ struct Writer {
     awaited: BTreeSet<String>,
     /// Whether the folder of all documents has entries that are not synced.
     is_root_dirty: bool,
-    /// The number for the next deleted document.
-    next_deleted: u64,
+    /// The number of the last deleted document.
+    last_deleted: u64,
 }
 
 impl std::fmt::Debug for FilesAdapter {
@@ -150,8 +150,10 @@ impl FilesAdapter {
         let mut views = self.views.lock();
         for folder in self.list_folders()? {
             let path = self.documents.join(&folder);
-            if folder.starts_with(DELETED) {
-                self.writer.lock().next_deleted += 1;
+            if let Some(number) = folder.strip_prefix(DELETED) {
+                // If it cannot be removed, its name stays in use.
+                let mut writer = self.writer.lock();
+                writer.last_deleted = writer.last_deleted.max(number.parse().unwrap_or(0));
                 let _ = disk.remove_folder(&path);
                 continue;
             }
@@ -159,14 +161,25 @@ impl FilesAdapter {
                 tracing::warn!(path = %path.display(), "this is no folder of a document");
                 continue;
             };
-            for unfinished in Entries::list(disk, &path)?.unfinished {
-                let _ = disk.remove(&path.join(unfinished));
-            }
-            if read::is_document(disk, &path, &name)? {
+            // What cannot be read is a document too: who opens it gets the error, and the others
+            // open.
+            let is_there = self.clean_up(&path, &name).unwrap_or_else(|error| {
+                tracing::warn!(document = %name, %error, "a document cannot be read");
+                true
+            });
+            if is_there {
                 views.insert(name, Arc::new(View::new(path, true)));
             }
         }
         Ok(())
+    }
+
+    /// Removes what a crash left in a folder. Returns whether there is a document in it.
+    fn clean_up(&self, folder: &Path, document: &str) -> Result<bool, AdapterError> {
+        for unfinished in Entries::list(&*self.disk, folder)?.unfinished {
+            let _ = self.disk.remove(&folder.join(unfinished));
+        }
+        read::is_document(&*self.disk, folder, document)
     }
 
     fn list_folders(&self) -> Result<Vec<String>, AdapterError> {
@@ -202,7 +215,6 @@ impl FilesAdapter {
         let result = self.log(writer, document).and_then(|()| {
             writer.dirty.insert(document.to_owned());
             let Some(log) = writer.logs.get_mut(document) else { return Ok(()) };
-            log.check_damage()?;
             work(log, &*self.disk)?;
             writer.open.retain(|open| open != document);
             if log.is_open() {
@@ -222,11 +234,16 @@ impl FilesAdapter {
         if !is_ready {
             check_name(document)?;
             let view = self.views.lock().get(document).cloned();
+            let is_new = view.is_none();
             let view = match view {
                 Some(view) => view,
                 None => self.make_document(writer, document)?,
             };
             let log = Log::load(&*self.disk, document, &view)?;
+            if is_new && log.has_content() {
+                let reason = "the folder was not found at the opening, but holds a document";
+                return Err(damaged(&view.folder, reason));
+            }
             writer.logs.insert(document.to_owned(), log);
             self.views.lock().insert(document.to_owned(), view);
         }
@@ -293,7 +310,9 @@ impl FilesAdapter {
 
     fn sync_all(&self, writer: &mut Writer) -> Result<(), AdapterError> {
         for name in &writer.dirty {
-            if let Some(log) = writer.logs.get_mut(name) {
+            // Nothing of a broken log is to be synced, and its document may be the only one that
+            // cannot be written.
+            if let Some(log) = writer.logs.get_mut(name).filter(|log| !log.is_broken()) {
                 log.sync(&*self.disk)?;
             }
         }
@@ -309,7 +328,8 @@ impl FilesAdapter {
             writer.awaited.remove(document);
             return Ok(());
         };
-        let deleted = self.documents.join(format!("{DELETED}{}", writer.next_deleted));
+        writer.last_deleted += 1;
+        let deleted = self.documents.join(format!("{DELETED}{}", writer.last_deleted));
         let mut extent = view.extent.write();
         writer.open.retain(|open| open != document);
         if let Some(log) = writer.logs.get_mut(document) {
@@ -318,7 +338,6 @@ impl FilesAdapter {
         self.disk.rename(&view.folder, &deleted).map_err(|error| at(&view.folder, error))?;
         writer.logs.remove(document);
         writer.deleted.insert(document.to_owned());
-        writer.next_deleted += 1;
         writer.is_root_dirty = true;
         writer.dirty.remove(document);
         writer.awaited.remove(document);
@@ -371,6 +390,11 @@ impl Adapter for FilesAdapter {
     fn replace(&self, document: &str, covers: u64, snapshot: &[u8]) -> Result<(), AdapterError> {
         let mut writer = self.writer.lock();
         self.write(&mut writer, document, |log, disk| log.replace(disk, covers, snapshot))
+    }
+
+    fn overwrite(&self, document: &str, covers: u64, snapshot: &[u8]) -> Result<(), AdapterError> {
+        let mut writer = self.writer.lock();
+        self.write(&mut writer, document, |log, disk| log.overwrite(disk, covers, snapshot))
     }
 
     fn list(&self) -> Result<Vec<String>, AdapterError> {
