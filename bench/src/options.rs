@@ -18,14 +18,14 @@ usage: exostate-bench <board|list|text|load|memory|store|storage|latency|through
   load     saved bytes until they can be read
   memory   what an open document keeps; what holding old views costs
   store    watchers, selectors, undo, batches, opening; one change beside reactive_stores
-  storage     documents on disk: changes, durable changes a second, opening, bytes written, beside raw redb and SQLite
+  storage     documents on disk: changes, durable changes a second, opening, bytes written, beside raw redb, SQLite and y-leveldb
   latency     from an edit on one store to a watcher on another, on loopback, at 100 and 1,000 edits a second
   throughput  small updates a second from store to store, one document and 100
   catch_up    a fresh replica with N records, and one that missed 100,000 edits, until they are in sync
   presence    1,000 participants that show something new 20 times a second
   connections what 1,000 that rest keep, what one that comes back sends, and the time of others while 10,000 come
 
-  latency, throughput and presence also run y-websocket in Node, if its packages are there: npm ci --prefix bench/node
+  latency, throughput, presence and storage also run peers in Node, if their packages are there: npm ci --prefix bench/node
 
   --n 1000,10000       numbers of records (default 1000,10000,100000)
   --trace PATH         a recording {startContent, endContent, txns: [{patches: [[position, deleted, inserted]]}]},

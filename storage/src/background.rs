@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
@@ -34,11 +34,18 @@ pub(crate) struct Jobs {
 #[derive(Default)]
 struct State {
     jobs: VecDeque<Job>,
+    /// The documents that are to be compacted when they are quiet, with the time to look at them.
+    when_quiet: VecDeque<(Instant, Arc<KeptDocument>)>,
     closed: bool,
 }
 
+/// A document is quiet if nothing of it was written for this time.
+const QUIET: Duration = Duration::from_secs(1);
+
 enum NextJob {
     Job(Job),
+    /// It is time to look whether this document is quiet.
+    IsQuiet(Arc<KeptDocument>),
     /// It is time to save undo stacks and histories.
     Attachments,
     End,
@@ -47,6 +54,12 @@ enum NextJob {
 impl Jobs {
     pub(crate) fn add(&self, job: Job) {
         self.state.lock().jobs.push_back(job);
+        self.work.notify_one();
+    }
+
+    /// Compacts a document once nothing has been written of it for a while. The last time was `at`.
+    pub(crate) fn add_when_quiet(&self, document: &Arc<KeptDocument>, at: Instant) {
+        self.state.lock().when_quiet.push_back((at + QUIET, Arc::clone(document)));
         self.work.notify_one();
     }
 
@@ -75,9 +88,15 @@ impl Jobs {
             if let Some(job) = state.jobs.pop_front() {
                 return NextJob::Job(job);
             }
-            match saves {
-                true => drop(self.work.wait_until(&mut state, attachments_at)),
-                false => self.work.wait(&mut state),
+            let quiet_at = state.when_quiet.front().map(|(at, _)| *at);
+            if quiet_at.is_some_and(|at| at <= now())
+                && let Some((_, document)) = state.when_quiet.pop_front()
+            {
+                return NextJob::IsQuiet(document);
+            }
+            match saves.then_some(attachments_at).into_iter().chain(quiet_at).min() {
+                Some(end) => drop(self.work.wait_until(&mut state, end)),
+                None => self.work.wait(&mut state),
             }
         }
     }
@@ -93,11 +112,8 @@ pub(crate) fn run(shared: &Shared) {
     let mut attachments_at = now() + shared.options.attachments_every;
     loop {
         match shared.jobs.next(shared, attachments_at) {
-            NextJob::Job(Job::Compact(document)) => {
-                if !call(&document, |_| compact(shared, &document)) {
-                    document.log.lock().put_off_compaction();
-                }
-            }
+            NextJob::Job(Job::Compact(document)) => try_compact(shared, &document),
+            NextJob::IsQuiet(document) => compact_if_quiet(shared, &document),
             NextJob::Job(Job::KeepWhole(document)) => keep_whole(&document),
             NextJob::Job(Job::Announce(document)) => {
                 call(&document, |hooks| (hooks.announce)());
@@ -130,6 +146,28 @@ fn call(document: &KeptDocument, work: impl FnOnce(&crate::document::Hooks)) -> 
         tracing::error!(target: "exostate", %document, "work in the background panicked");
     }
     called.is_ok()
+}
+
+/// Compacts a document if it is quiet. If not, it is looked at again later.
+fn compact_if_quiet(shared: &Shared, document: &Arc<KeptDocument>) {
+    let mut log = document.log.lock();
+    if let Some(written_at) = log.written_at.filter(|at| now() < *at + QUIET) {
+        drop(log);
+        return shared.jobs.add_when_quiet(document, written_at);
+    }
+    log.waits_for_quiet = false;
+    let compacts = log.is_long(shared.options.compact_bytes_min);
+    log.compacts |= compacts;
+    drop(log);
+    if compacts {
+        try_compact(shared, document);
+    }
+}
+
+fn try_compact(shared: &Shared, document: &Arc<KeptDocument>) {
+    if !call(document, |_| compact(shared, document)) {
+        document.log.lock().put_off_compaction();
+    }
 }
 
 /// Makes a snapshot of what is on disk, beside the open document: an edit never waits for it.

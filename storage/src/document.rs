@@ -4,10 +4,11 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
-use std::task::Waker;
+use std::task::{Wake, Waker};
+use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 
 use crate::adapter::{AdapterError, Torn};
 use crate::attachments::Attached;
@@ -35,8 +36,6 @@ pub(crate) struct KeptDocument {
     pub(crate) hooks: OnceLock<Hooks>,
     pub(crate) log: Mutex<Log>,
     state: Mutex<State>,
-    /// Notified when `kept` grows, or when nobody needs to wait any longer.
-    moved: Condvar,
     pub(crate) attachments: Mutex<Vec<Weak<dyn Attached>>>,
     /// The bytes of each attachment, by name. `None` while the attachment is in use.
     pub(crate) attached: Mutex<BTreeMap<String, Option<Arc<[u8]>>>>,
@@ -55,9 +54,51 @@ pub(crate) struct Log {
     pub(crate) snapshot_bytes: u64,
     /// A compaction is under way.
     pub(crate) compacts: bool,
+    /// A compaction waits until the document is quiet.
+    pub(crate) waits_for_quiet: bool,
+    /// When the last record was written.
+    pub(crate) written_at: Option<Instant>,
 }
 
+/// When a log is to be compacted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Compaction {
+    Now,
+    /// When nothing has been written for a while.
+    Quiet,
+}
+
+/// A log that is so many times as long as its snapshot is compacted while it is written. Up to then
+/// a compaction, which costs about as much as the changes themselves, stays out of their way.
+const LOG_RATIO_MAX: u64 = 4;
+
 impl Log {
+    /// Notes that so many bytes were written. Returns whether a compaction is to begin.
+    pub(crate) fn note_written(
+        &mut self,
+        bytes: u64,
+        bytes_min: u64,
+        now: Instant,
+    ) -> Option<Compaction> {
+        self.log_bytes += bytes;
+        self.written_at = Some(now);
+        if !self.is_long(bytes_min) {
+            return None;
+        }
+        if self.log_bytes > self.snapshot_bytes.max(bytes_min).saturating_mul(LOG_RATIO_MAX) {
+            self.compacts = true;
+            return Some(Compaction::Now);
+        }
+        let is_new = !self.waits_for_quiet;
+        self.waits_for_quiet = true;
+        is_new.then_some(Compaction::Quiet)
+    }
+
+    /// Whether the log is longer than its snapshot, and no compaction is under way.
+    pub(crate) fn is_long(&self, bytes_min: u64) -> bool {
+        self.log_bytes > self.snapshot_bytes.max(bytes_min) && !self.compacts
+    }
+
     /// A compaction has failed: the next one is tried when as much again has been written.
     pub(crate) fn put_off_compaction(&mut self) {
         self.compacts = false;
@@ -67,7 +108,7 @@ impl Log {
 
 #[derive(Default)]
 struct State {
-    wakers: Vec<Waker>,
+    sleepers: Vec<Sleeper>,
     callbacks: Vec<Arc<dyn Fn() -> bool + Send + Sync>>,
     status_callbacks: Vec<(u64, StatusCallback)>,
     next_callback: u64,
@@ -83,11 +124,17 @@ struct State {
     dropped_records: Option<DroppedRecords>,
     /// The newest change that has returned without being announced.
     unannounced: Option<u64>,
-    /// The number of threads that wait for records.
-    blocked: usize,
     /// No handle of the document is left.
     dropped: bool,
     closed: bool,
+}
+
+/// A task or thread that waits for a record.
+struct Sleeper {
+    number: u64,
+    /// The number of failed tries at the begin of the wait.
+    failures: u64,
+    waker: Waker,
 }
 
 /// Records that were dropped. Nothing from the first one on is kept, until the record of the whole
@@ -114,14 +161,6 @@ pub(crate) struct Permission {
     pub(crate) ready: bool,
     pub(crate) in_memory: bool,
     pub(crate) failure: Option<AdapterError>,
-}
-
-/// What [`KeptDocument::note_kept`] has found.
-pub(crate) struct Noted {
-    /// Whether a change waits to be announced.
-    pub(crate) unannounced: bool,
-    /// The number of threads and tasks that waited.
-    pub(crate) waited: usize,
 }
 
 /// How a wait for the disk stands.
@@ -151,7 +190,6 @@ impl KeptDocument {
             hooks: OnceLock::new(),
             log: Mutex::new(Log { next: 1, ..Log::default() }),
             state: Mutex::default(),
-            moved: Condvar::new(),
             attachments: Mutex::default(),
             attached: Mutex::default(),
             changes: AtomicU64::new(0),
@@ -199,8 +237,9 @@ impl KeptDocument {
         self.state.lock().ready_at = number;
     }
 
-    /// Notes that all records up to a number are on disk.
-    pub(crate) fn note_kept(&self, number: u64) -> Noted {
+    /// Notes that all records up to a number are on disk. Returns whether a change waits to be
+    /// announced.
+    pub(crate) fn note_kept(&self, number: u64) -> bool {
         let mut state = self.state.lock();
         let (kept, refilled) = match &state.dropped_records {
             Some(dropped) if dropped.whole.is_some_and(|whole| number >= whole) => (number, true),
@@ -212,11 +251,10 @@ impl KeptDocument {
         state.failure = None;
         let unannounced = state.unannounced.is_some();
         state.unannounced.take_if(|newest| *newest <= kept);
-        let waited = state.wakers.len() + state.blocked;
         self.moved(state);
         // The last handle of the document may be among it.
         drop(refilled);
-        Noted { unannounced, waited }
+        unannounced
     }
 
     /// Tells status callbacks that records are being written.
@@ -304,9 +342,14 @@ impl KeptDocument {
         self.state.lock().dropped
     }
 
-    /// Tells all who wait, outside the lock. A callback that panics does not stop the others.
+    /// Tells those who need not wait any longer, outside the lock. A callback that panics does not
+    /// stop the others.
     fn moved(&self, mut state: parking_lot::MutexGuard<'_, State>) {
-        let wakers = std::mem::take(&mut state.wakers);
+        let (stay, woken) = std::mem::take(&mut state.sleepers).into_iter().partition(|sleeper| {
+            matches!(self.wait_of(&state, sleeper.number, sleeper.failures), Wait::Longer)
+        });
+        state.sleepers = stay;
+        let woken: Vec<Sleeper> = woken;
         let status = self.status_of(&state);
         let is_new = status != state.shown;
         state.shown = status.clone();
@@ -316,8 +359,7 @@ impl KeptDocument {
         };
         let callbacks = state.callbacks.clone();
         drop(state);
-        self.moved.notify_all();
-        wakers.into_iter().for_each(Waker::wake);
+        woken.into_iter().for_each(|sleeper| sleeper.waker.wake());
         for call in &told {
             guarded(|| call(&status));
         }
@@ -397,24 +439,26 @@ impl KeptDocument {
     pub(crate) fn poll(&self, number: u64, failures: u64, waker: &Waker) -> Wait {
         let mut state = self.state.lock();
         let wait = self.wait_of(&state, number, failures);
-        let is_known = || state.wakers.iter().any(|known| known.will_wake(waker));
-        if matches!(wait, Wait::Longer) && !is_known() {
-            state.wakers.push(waker.clone());
+        if matches!(wait, Wait::Longer) {
+            let is_known = |known: &Sleeper| {
+                (known.number, known.failures) == (number, failures) && known.waker.will_wake(waker)
+            };
+            if !state.sleepers.iter().any(is_known) {
+                state.sleepers.push(Sleeper { number, failures, waker: waker.clone() });
+            }
         }
         wait
     }
 
     /// Blocks until the record is on disk, or a try to write it failed.
     pub(crate) fn wait(&self, number: u64, failures: u64) -> Wait {
-        let mut state = self.state.lock();
+        let waker = this_thread();
         loop {
-            let wait = self.wait_of(&state, number, failures);
+            let wait = self.poll(number, failures, &waker);
             if !matches!(wait, Wait::Longer) {
                 return wait;
             }
-            state.blocked += 1;
-            self.moved.wait(&mut state);
-            state.blocked -= 1;
+            thread::park();
         }
     }
 
@@ -423,20 +467,35 @@ impl KeptDocument {
     #[expect(clippy::disallowed_methods, reason = "a wait has an end by the clock")]
     pub(crate) fn wait_long(&self, number: u64, max: Duration) {
         let end = Instant::now() + max;
-        let mut state = self.state.lock();
-        while self.kept() < number {
-            if state.closed || state.read_only.is_some() || state.is_in_memory() {
+        let waker = this_thread();
+        // No number of failures ends this wait.
+        while matches!(self.poll(number, u64::MAX, &waker), Wait::Longer) {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                let mut state = self.state.lock();
+                state.sleepers.retain(|sleeper| !sleeper.waker.will_wake(&waker));
+                // It may be on disk by now: then nothing is left to announce.
+                if self.kept() < number {
+                    state.unannounced = state.unannounced.max(Some(number));
+                }
                 return;
             }
-            state.blocked += 1;
-            let waited = self.moved.wait_until(&mut state, end);
-            state.blocked -= 1;
-            if waited.timed_out() {
-                state.unannounced = state.unannounced.max(Some(number));
-                return;
-            }
+            thread::park_timeout(left);
         }
     }
+}
+
+/// Wakes a thread that is parked.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+fn this_thread() -> Waker {
+    Waker::from(Arc::new(Unpark(thread::current())))
 }
 
 /// Runs code of the application. `None` if it panicked.
@@ -446,4 +505,22 @@ fn guarded<R>(call: impl FnOnce() -> R) -> Option<R> {
         tracing::error!(target: "exostate", "a callback of the storage panicked");
     }
     called.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a log notes the time")]
+    fn a_log_is_compacted_when_it_is_quiet_or_very_long() {
+        let now = Instant::now();
+        let mut log = Log::default();
+        let mut write = |bytes| log.note_written(bytes, 10, now);
+        assert_eq!(write(10), None);
+        assert_eq!(write(1), Some(Compaction::Quiet));
+        assert_eq!(write(29), None, "it waits already");
+        assert_eq!(write(1), Some(Compaction::Now));
+        assert_eq!(write(100), None, "it is under way");
+    }
 }

@@ -145,7 +145,8 @@ impl StorageOptions {
     }
 
     /// A document is compacted (a new snapshot takes the place of its log) when its log is longer
-    /// than its snapshot and longer than this. Default: 256 KiB.
+    /// than its snapshot and longer than this: once nothing has been written for a second, or when
+    /// the log is four times as long. Default: 256 KiB.
     #[must_use]
     pub fn with_compact_bytes_min(self, bytes_min: u64) -> Self {
         Self { compact_bytes_min: bytes_min, ..self }

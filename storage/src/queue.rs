@@ -65,33 +65,10 @@ struct State {
     urgent: bool,
     /// The writer waits for work, without a time limit.
     idle: bool,
-    /// As many callers waited for the last group. They may all come back with a change, so the next
-    /// group waits for half as many records, but no longer than `patience`. Then one half of the
-    /// callers makes changes while the records of the other half are written.
-    expected: usize,
-    patience: Duration,
     closing: bool,
     /// The writer has ended: nothing is taken any more.
     ended: bool,
 }
-
-impl State {
-    /// Whether as many records wait as a group should have if somebody waits for it.
-    fn is_complete(&self) -> bool {
-        self.items.len() >= (self.expected / 2).max(1)
-    }
-
-    /// Notes whether somebody waits for the disk. Returns whether the writer must be woken: the
-    /// group is complete, or the end of its wait has changed.
-    fn hurry(&mut self, urgent: bool) -> bool {
-        let is_new = urgent && !self.urgent;
-        self.urgent |= urgent;
-        self.urgent && !self.items.is_empty() && (is_new || self.is_complete())
-    }
-}
-
-/// The longest time that the writer waits for those who waited for the last group.
-const PATIENCE_MAX: Duration = Duration::from_millis(1);
 
 pub(crate) struct Queue {
     state: Mutex<State>,
@@ -162,8 +139,8 @@ impl Queue {
         state.bytes += bytes;
         state.waiting_bytes += bytes;
         state.items.push_back(item);
-        let hurries = state.hurry(urgent);
-        let wakes = hurries || state.idle || self.is_group(&state);
+        state.urgent |= urgent;
+        let wakes = state.urgent || state.idle || self.is_group(&state);
         drop(state);
         if wakes {
             self.work.notify_one();
@@ -180,18 +157,12 @@ impl Queue {
     /// Lets the writer take what waits without waiting for more.
     pub(crate) fn hurry(&self) {
         let mut state = self.state.lock();
-        let wakes = state.hurry(true);
+        state.urgent = true;
+        let wakes = !state.items.is_empty();
         drop(state);
         if wakes {
             self.work.notify_one();
         }
-    }
-
-    /// Notes how many waited for a group, and how long the writing of it took.
-    pub(crate) fn note_written(&self, waited: usize, took: Duration) {
-        let mut state = self.state.lock();
-        state.expected = waited;
-        state.patience = (took / 2).min(PATIENCE_MAX);
     }
 
     /// Adds a task. `Err` gives it back if the storage is closing.
@@ -281,11 +252,8 @@ impl Queue {
                 continue;
             }
             let begun = *state.since.get_or_insert(now);
-            let time = match state.urgent {
-                true if state.is_complete() => Duration::ZERO,
-                true => state.patience,
-                false => self.options.group_time_max,
-            };
+            // While one group is written the next one comes together, so it need not wait for more.
+            let time = if state.urgent { Duration::ZERO } else { self.options.group_time_max };
             let end = begun + time;
             if state.closing || self.is_group(&state) || end <= now {
                 return Next::Group(self.take(&mut state));

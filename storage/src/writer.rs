@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::adapter::{Adapter, AdapterError, AdapterErrorKind, Append};
 use crate::background::Job;
-use crate::document::KeptDocument;
+use crate::document::{Compaction, KeptDocument};
 use crate::entry::Entry;
 use crate::envelope::{Kind, seal};
 use crate::options::Compression;
@@ -127,12 +127,8 @@ impl Writer {
         if pending.is_empty() {
             return;
         }
-        let begun = now();
         let Err(error) = self.append(&pending) else {
-            let took = now() - begun;
-            let waited = pending.into_iter().map(|pending| self.written(pending)).sum();
-            self.shared.queue.note_written(waited, took);
-            return;
+            return pending.into_iter().for_each(|pending| self.written(pending));
         };
         if pending.len() == 1 {
             pending.into_iter().for_each(|pending| self.failed(pending, &error));
@@ -185,8 +181,8 @@ impl Writer {
         self.shared.adapter.sync()
     }
 
-    /// Notes what is on disk now. Returns how many waited for it.
-    fn written(&mut self, pending: Pending) -> usize {
+    /// Notes what is on disk now.
+    fn written(&mut self, pending: Pending) {
         if self.stuck.is_empty() {
             self.retry_after = self.shared.options.retry_min;
         }
@@ -194,24 +190,18 @@ impl Writer {
         let through = blocks.last().map_or(0, |block| block.through);
         let bytes: u64 = blocks.iter().map(|block| block.bytes.len() as u64).sum();
         self.give_room(&blocks);
-        let compacts = {
-            let mut log = document.log.lock();
-            log.log_bytes += bytes;
-            let longest = log.snapshot_bytes.max(self.shared.options.compact_bytes_min);
-            let compacts = log.log_bytes > longest && !log.compacts;
-            log.compacts |= compacts;
-            compacts
-        };
-        let noted = document.note_kept(through);
-        if noted.unannounced {
+        let bytes_min = self.shared.options.compact_bytes_min;
+        let compaction = document.log.lock().note_written(bytes, bytes_min, now());
+        if document.note_kept(through) {
             self.shared.jobs.add(Job::Announce(Arc::clone(&document)));
         }
-        if compacts {
-            self.shared.jobs.add(Job::Compact(Arc::clone(&document)));
+        match compaction {
+            Some(Compaction::Now) => self.shared.jobs.add(Job::Compact(Arc::clone(&document))),
+            Some(Compaction::Quiet) => self.shared.jobs.add_when_quiet(&document, now()),
+            None => {}
         }
         self.shared.keep_whole_if_roomy();
         self.shared.forget_if_done(&document);
-        noted.waited
     }
 
     /// A document cannot be written, with no other document in the same try.

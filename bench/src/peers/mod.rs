@@ -7,6 +7,7 @@ mod automerge;
 mod autosurgeon;
 pub mod exostate;
 mod loro;
+pub mod node;
 mod yrs;
 
 use std::any::Any;

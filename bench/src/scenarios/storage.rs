@@ -1,6 +1,6 @@
 //! Documents on disk: what a change costs with storage attached, durable changes a second, opening,
 //! bytes written, memory at rest. Beside it stand a store without storage, raw redb and raw SQLite,
-//! which write the same bytes with the same durability.
+//! which write the same bytes with the same durability, and Yjs with y-leveldb.
 //!
 //! The board has 10,000 cards, whatever `--n` says; that of `open` has 100,000.
 
@@ -22,6 +22,7 @@ use crate::peers::exostate::{Cards as _, MapState};
 use crate::report::{Place, Report};
 use crate::work::cards::{BoardWork, Edit};
 
+mod leveldb;
 mod raw;
 
 const N: usize = 10_000;
@@ -125,7 +126,11 @@ fn place(system: &'static str) -> Place {
 /// Whether this scenario has a system of this name.
 pub fn knows(system: &str) -> bool {
     let raw = raw::SYSTEMS.iter().map(|raw| raw.system);
-    KEPT.iter().map(|kept| kept.system).chain(raw).chain([MEMORY]).any(|known| known == system)
+    KEPT.iter()
+        .map(|kept| kept.system)
+        .chain(raw)
+        .chain([MEMORY, leveldb::SYSTEM])
+        .any(|known| known == system)
 }
 
 /// Measures every system that was selected.
@@ -140,6 +145,9 @@ pub fn run(options: &Options, report: &mut Report) -> Result<()> {
     open(&sizes, &kept, report)?;
     write_amplification(&sizes, &kept, report)?;
     idle(&sizes, &kept, report)?;
+    if is_wanted(leveldb::SYSTEM) {
+        leveldb::measure(&sizes, report);
+    }
     Ok(())
 }
 

@@ -1,25 +1,18 @@
 //! The same work with y-websocket: its server runs in one Node process, its provider in another
 //! (`bench/node`).
 
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
 use crate::measure::Samples;
+use crate::peers::node::{self, Node};
 use crate::report::{Place, Report};
 use crate::scenarios::progress;
 
 /// The system's name in the report.
 pub const SYSTEM: &str = "y-websocket";
-
-/// Ends a run that hangs. It measures nothing.
-const HANG: Duration = Duration::from_secs(120);
 
 /// Adds the figures of `measure`. Adds a note instead if Node or its packages are not installed.
 pub fn row(
@@ -40,13 +33,13 @@ pub fn row(
 
 /// Whether the packages of y-websocket are installed.
 pub fn is_there() -> bool {
-    folder().join("node_modules").is_dir()
+    node::has("y-websocket")
 }
 
 /// Adds a note if the packages are not installed.
 pub fn note_if_not_there(report: &mut Report, scenario: &'static str, n: usize) {
     if !is_there() {
-        report.note(Place { scenario, n, system: SYSTEM }, "left out: npm ci --prefix bench/node");
+        report.note(Place { scenario, n, system: SYSTEM }, node::MISSING);
     }
 }
 
@@ -104,55 +97,6 @@ struct Done {
 #[derive(Deserialize)]
 struct Rate {
     rate: f64,
-}
-
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("node")
-}
-
-/// A Node process. Dropping this value ends it.
-struct Node {
-    child: Child,
-    lines: mpsc::Receiver<String>,
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        // This fails if the process has already ended.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Node {
-    fn start(script: &str, arguments: &[String]) -> Result<Self> {
-        let mut command = Command::new("node");
-        command
-            .arg(folder().join(script))
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped());
-        let mut child = command.spawn().context("`node` cannot be started")?;
-        let stdout = child.stdout.take().context("the process says nothing")?;
-        let (sender, lines) = mpsc::channel();
-        std::thread::spawn(move || {
-            BufReader::new(stdout)
-                .lines()
-                .map_while(Result::ok)
-                .all(|line| sender.send(line).is_ok())
-        });
-        Ok(Self { child, lines })
-    }
-
-    /// Reads the next message. Skips the lines that the packages of Node print.
-    fn line<T: DeserializeOwned>(&self) -> Result<T> {
-        loop {
-            let line = self.lines.recv_timeout(HANG).context("it has nothing more to say")?;
-            if line.starts_with('{') {
-                return Ok(serde_json::from_str(&line)?);
-            }
-        }
-    }
 }
 
 struct Server {
