@@ -212,7 +212,9 @@ fn durable(
 ) -> Result<()> {
     let work = BoardWork::new(sizes.board, sizes.durable);
     let bytes = update_bytes(&work)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build()?;
+    // A document takes one change at a time, so its writers need one core. The storage's own thread
+    // has another one.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build()?;
     for kept in kept {
         progress(SCENARIO, N, kept.system);
         let board = Board::new(*kept, &work)?;
