@@ -33,6 +33,7 @@ pub use document::{Digest, ReplicaId};
 pub use error::Error;
 pub use exostate_derive::State;
 pub use library::{Handle, Library, LibraryCount, Loaded, Loader, OpenError, WeakHandle};
+pub use state::schema;
 #[cfg(feature = "serde")]
 pub use state::with_ids;
 pub use state::{
@@ -53,6 +54,7 @@ pub use uuid::Uuid;
 #[doc(hidden)]
 pub mod __private {
     pub use crate::document::value::Value;
+    pub use crate::state::schema::{Describe, Item, Type};
     pub use crate::state::{
         AsPath, At, ChangeError, Edit, Holds, Named, Node, Path, Place, Reader, Refresh, Shape,
         State, Whole, Writer,
@@ -80,6 +82,8 @@ mod guide {
     mod json {}
     #[doc = include_str!("../docs/guide/src/importing.md")]
     mod importing {}
+    #[doc = include_str!("../docs/guide/src/schema.md")]
+    mod schema {}
     #[doc = include_str!("../docs/guide/src/changes.md")]
     mod changes {}
     #[doc = include_str!("../docs/guide/src/watching.md")]

@@ -3,10 +3,11 @@
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote};
+use syn::ext::IdentExt;
 
 use crate::model::{Field, Input, Runtime, Variant};
 use crate::node;
-use crate::structs::{Locals, Parts, check_defaults};
+use crate::structs::{Locals, Parts, check_defaults, item};
 
 /// Derives for an enum. An enum whose variants have no fields is a scalar.
 pub fn derive(input: &Input, variants: &[Variant], default: usize) -> TokenStream {
@@ -51,6 +52,7 @@ pub fn derive(input: &Input, variants: &[Variant], default: usize) -> TokenStrea
         write: write(runtime, &locals, variants),
         reconcile: reconcile(runtime, &locals, variants),
         shape: shape(runtime, &locals, variants),
+        describe: describe(input, &locals, variants, default),
     };
     let implementation = parts.into_impl(input, &locals);
     let defaults = check_defaults(input, variants.iter().flat_map(|variant| &variant.fields));
@@ -226,6 +228,25 @@ fn shape(runtime: &Runtime, locals: &Locals, variants: &[Variant]) -> TokenStrea
     quote! {
         #runtime::Shape::record::<Self>(#shape, |#shape| {
             #runtime::Shape::kind(#shape, "enum");
+            #(#variants)*
+        })
+    }
+}
+
+/// Describes the variants for a schema.
+fn describe(input: &Input, locals: &Locals, variants: &[Variant], default: usize) -> TokenStream {
+    let Input { runtime, name, docs, .. } = input;
+    let describe = &locals.describe;
+    let default = variants.get(default).map_or("", |variant| variant.name.as_str());
+    let variants = variants.iter().map(|variant| {
+        let fields = live(variant).map(|field| field.describe(runtime, locals));
+        let rust = variant.ident.unraw().to_string();
+        let note = variant.deprecated.as_deref();
+        let item = item(runtime, &variant.name, &rust, &variant.docs, note);
+        quote!(#runtime::Describe::variant(#describe, #item, |#describe| { #(#fields)* });)
+    });
+    quote! {
+        #runtime::Describe::variants::<Self>(#describe, #name, #docs, #default, |#describe| {
             #(#variants)*
         })
     }

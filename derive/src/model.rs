@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
+use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
 use syn::{
     Attribute, Data, DeriveInput, Expr, ExprLit, Fields, GenericArgument, GenericParam, Generics,
-    Lit, LitStr, Member, PathArguments, Type, Visibility,
+    Lit, LitStr, Member, Meta, MetaNameValue, PathArguments, Token, Type, Visibility,
 };
 
 use crate::attributes::{Attributes, Errors, Target};
@@ -31,6 +32,8 @@ pub struct Input {
     pub generics: Generics,
     /// The name of its accessor.
     pub node: Ident,
+    /// The text of its doc comments.
+    pub docs: String,
     /// A name for the accessor's type parameter. It has no other meaning in the input.
     pub place: Ident,
     /// The path of the module with everything that the generated code calls.
@@ -69,6 +72,8 @@ pub struct Variant {
     pub ident: Ident,
     /// Its doc comments.
     pub docs: Vec<Attribute>,
+    /// The note of `#[deprecated]`.
+    pub deprecated: Option<String>,
     /// Its name in the document.
     pub name: String,
     /// Its fields.
@@ -91,6 +96,8 @@ pub struct Field {
     pub state: TokenStream,
     /// Its doc comments.
     pub docs: Vec<Attribute>,
+    /// The note of `#[deprecated]`.
+    pub deprecated: Option<String>,
     /// Its name in the document.
     pub name: String,
     /// Whether it is kept out of the document.
@@ -160,6 +167,7 @@ impl Input {
                 vis,
                 generics,
                 node,
+                docs: text_of_docs(&input.attrs),
                 place,
                 runtime,
                 body,
@@ -328,6 +336,7 @@ fn check_enum(data: &syn::DataEnum, span: Span, of: &Context<'_>, errors: &mut E
         variants.push(Variant {
             ident: variant.ident.clone(),
             docs: docs(&variant.attrs),
+            deprecated: deprecated(&variant.attrs),
             name,
             fields,
             newtype,
@@ -412,6 +421,7 @@ fn check_fields(
             ty,
             state,
             docs,
+            deprecated: deprecated(&field.attrs),
             name,
             skip,
             default,
@@ -489,6 +499,40 @@ fn default_value(value: Option<Expr>, ty: &TokenStream) -> TokenStream {
             quote!(<#ty as ::core::convert::From<_>>::from(#text))
         }
         Some(value) => quote!(#value),
+    }
+}
+
+/// The text of doc comments.
+pub fn text_of_docs(attributes: &[Attribute]) -> String {
+    let lines = attributes.iter().filter_map(|attribute| match &attribute.meta {
+        Meta::NameValue(pair) if pair.path.is_ident("doc") => text(&pair.value),
+        _ => None,
+    });
+    let lines: Vec<String> =
+        lines.map(|line| line.strip_prefix(' ').unwrap_or(&line).to_owned()).collect();
+    lines.join("\n").trim().to_owned()
+}
+
+/// The note of `#[deprecated]`, empty if it has none.
+fn deprecated(attributes: &[Attribute]) -> Option<String> {
+    let attribute = attributes.iter().find(|attribute| attribute.path().is_ident("deprecated"))?;
+    let note = match &attribute.meta {
+        Meta::Path(_) => None,
+        Meta::NameValue(pair) => text(&pair.value),
+        Meta::List(list) => {
+            let pairs = Punctuated::<MetaNameValue, Token![,]>::parse_terminated;
+            let pairs = list.parse_args_with(pairs).ok()?;
+            pairs.iter().find(|pair| pair.path.is_ident("note")).and_then(|pair| text(&pair.value))
+        }
+    };
+    Some(note.unwrap_or_default())
+}
+
+/// The text of a string literal.
+fn text(expression: &Expr) -> Option<String> {
+    match expression {
+        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Some(text.value()),
+        _ => None,
     }
 }
 

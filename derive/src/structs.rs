@@ -2,8 +2,10 @@
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
+use syn::ext::IdentExt;
+use syn::{Attribute, Member};
 
-use crate::model::{Field, Input, Runtime, respan};
+use crate::model::{Field, Input, Runtime, respan, text_of_docs};
 use crate::node;
 
 /// The names of the generated functions' parameters. A field's `default = expr` cannot see them.
@@ -26,6 +28,8 @@ pub struct Locals {
     pub writer: Ident,
     /// The shape to which the type is described.
     pub shape: Ident,
+    /// The schema to which the type is described.
+    pub describe: Ident,
 }
 
 impl Locals {
@@ -42,6 +46,7 @@ impl Locals {
             unless: local("unless"),
             writer: local("writer"),
             shape: local("shape"),
+            describe: local("describe"),
         }
     }
 }
@@ -138,12 +143,53 @@ impl Field {
         quote_spanned!(self.type_span=> #runtime::Shape::field(#shape, #name, #state::shape);)
     }
 
+    /// Describes the field for a schema.
+    pub fn describe(&self, runtime: &Runtime, locals: &Locals) -> TokenStream {
+        let describe = &locals.describe;
+        let state = &self.state;
+        let rust = match &self.member {
+            Member::Named(ident) => ident.unraw().to_string(),
+            Member::Unnamed(index) => index.index.to_string(),
+        };
+        let item = item(runtime, &self.name, &rust, &self.docs, self.deprecated.as_deref());
+        let runtime = runtime.at(self.type_span);
+        match &self.default {
+            None => quote_spanned! {self.type_span=>
+                #runtime::Describe::field(#describe, #item, #state::describe);
+            },
+            Some(default) => {
+                let ty = &self.ty;
+                quote_spanned! {self.type_span=>
+                    #runtime::Describe::field_with_default::<#ty>(
+                        #describe, #item, &(#default), #state::describe,
+                    );
+                }
+            }
+        }
+    }
+
     /// The value at the rest of a path. `value` is the expression of the field.
     pub fn locate(&self, locals: &Locals, value: &TokenStream) -> TokenStream {
         let at = &locals.at;
         let state = &self.state;
         quote_spanned!(self.type_span=> #state::locate(#value, #at))
     }
+}
+
+/// What a schema says of a field or variant, except its type.
+pub fn item(
+    runtime: &Runtime,
+    name: &str,
+    rust: &str,
+    docs: &[Attribute],
+    deprecated: Option<&str>,
+) -> TokenStream {
+    let docs = text_of_docs(docs);
+    let deprecated = match deprecated {
+        Some(note) => quote!(::core::option::Option::Some(#note)),
+        None => quote!(::core::option::Option::None),
+    };
+    quote!(#runtime::Item { name: #name, rust: #rust, docs: #docs, deprecated: #deprecated })
 }
 
 /// The bodies of the functions of `impl State`, and its constants.
@@ -172,8 +218,10 @@ pub struct Parts {
     pub write: TokenStream,
     /// Reconciling.
     pub reconcile: TokenStream,
-    /// Describing.
+    /// Describing the shape.
     pub shape: TokenStream,
+    /// Describing for a schema.
+    pub describe: TokenStream,
 }
 
 impl Parts {
@@ -191,6 +239,7 @@ impl Parts {
         let write = none();
         let reconcile = none();
         let shape = none();
+        let describe = none();
         Self {
             marked,
             scalar,
@@ -202,6 +251,7 @@ impl Parts {
             write,
             reconcile,
             shape,
+            describe,
             ..self
         }
     }
@@ -223,12 +273,13 @@ impl Parts {
             locate,
             write,
             reconcile,
-            shape: describe,
+            shape: shape_body,
+            describe: describe_body,
         } = match input.is_stub {
             true => self.into_stub(),
             false => self,
         };
-        let Locals { at, cx, place, new, reader, unless, writer, shape, .. } = locals;
+        let Locals { at, cx, place, new, reader, unless, writer, shape, describe, .. } = locals;
         let node_function = quote_spanned! {node_span=>
             fn node<#parameter: #runtime::Place>(#place: #parameter) -> #node_type {
                 #node
@@ -280,7 +331,11 @@ impl Parts {
                 }
 
                 fn shape(#shape: &mut #runtime::Shape) {
-                    #describe
+                    #shape_body
+                }
+
+                fn describe(#describe: &mut #runtime::Describe) -> #runtime::Type {
+                    #describe_body
                 }
             }
 
@@ -356,6 +411,9 @@ pub fn derive(input: &Input, fields: &[Field]) -> TokenStream {
     });
     let shape = &locals.shape;
     let fields_shape = live().map(|field| field.shape(runtime, &locals));
+    let describe = &locals.describe;
+    let described = live().map(|field| field.describe(runtime, &locals));
+    let (name, docs) = (&input.name, &input.docs);
     let node = &input.node;
     let parameter = &input.place;
     let parts = Parts {
@@ -378,6 +436,11 @@ pub fn derive(input: &Input, fields: &[Field]) -> TokenStream {
         write: quote!(#(#write)*),
         reconcile: quote!(#(#reconcile)*),
         shape: quote!(#runtime::Shape::record::<Self>(#shape, |#shape| { #(#fields_shape)* })),
+        describe: quote! {
+            #runtime::Describe::record::<Self>(#describe, #name, #docs, |#describe| {
+                #(#described)*
+            })
+        },
     };
     let implementation = parts.into_impl(input, &locals);
     let accessor = node::of_struct(input, fields);
@@ -389,7 +452,7 @@ pub fn derive(input: &Input, fields: &[Field]) -> TokenStream {
 pub fn derive_transparent(input: &Input, inner: &Field, skipped: &[Field]) -> TokenStream {
     let runtime = &input.runtime;
     let locals = Locals::new();
-    let Locals { at, cx, place, new, reader, unless, writer, shape, .. } = &locals;
+    let Locals { at, cx, place, new, reader, unless, writer, shape, describe, .. } = &locals;
     let member = &inner.member;
     let parameter = &input.place;
     let itself = &inner.state;
@@ -427,6 +490,13 @@ pub fn derive_transparent(input: &Input, inner: &Field, skipped: &[Field]) -> To
             let (inner, at) = (of_itself(quote!(shape)), inner.type_span);
             let runtime = runtime.at(at);
             quote_spanned!(at=> #runtime::Shape::transparent::<Self>(#shape, #inner))
+        },
+        describe: {
+            let (described, at) = (of_itself(quote!(describe)), inner.type_span);
+            let (name, docs, runtime) = (&input.name, &input.docs, runtime.at(at));
+            quote_spanned! {at=>
+                #runtime::Describe::newtype::<Self>(#describe, #name, #docs, #described)
+            }
         },
     };
     let implementation = parts.into_impl(input, &locals);

@@ -8,6 +8,7 @@ use crate::document::key;
 use crate::document::source::Source;
 use crate::document::value::Value;
 
+use super::schema;
 use super::{At, ChangeError, Edit, Node, Place, Reader, Refresh, Shape, State, Writer};
 
 /// A sum to which every replica can add. All concurrent additions count.
@@ -97,6 +98,10 @@ impl State for Counter {
 
     fn shape(shape: &mut Shape) {
         shape.kind("counter");
+    }
+
+    fn describe(_: &mut schema::Describe) -> schema::Type {
+        schema::Type::Counter
     }
 
     fn read(reader: &mut Reader<'_, '_>) -> Option<Self> {

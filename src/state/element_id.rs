@@ -15,6 +15,7 @@ use crate::document::value::Value;
 use super::map::MapKey;
 use super::position::Stamp;
 use super::scalar::{Mismatch, Scalar};
+use super::schema;
 
 /// The id of an element of a [`MovableList`](super::MovableList), of a node of a
 /// [`Tree`](super::Tree), or of a group or item of [`Groups`](super::Groups). It is the same on
@@ -125,6 +126,8 @@ impl FromStr for ElementId {
 }
 
 impl MapKey for ElementId {
+    const KEY: schema::Key = schema::Key::ElementId;
+
     fn to_text(&self) -> Cow<'_, str> {
         Cow::Owned(self.to_string())
     }
@@ -150,5 +153,8 @@ impl Scalar for ElementId {
     }
     fn initial() -> Self {
         Self::default()
+    }
+    fn describe() -> schema::Type {
+        schema::Type::ElementId
     }
 }

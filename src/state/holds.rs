@@ -6,6 +6,7 @@
 
 use std::any::Any;
 
+use super::schema;
 use super::{
     At, List, Map, MapKey, MovableList, Place, Reader, Refresh, Scalar, Set, Shape, State, Tree,
     Writer,
@@ -59,6 +60,10 @@ pub trait Holds<T>: State {
     }
     fn shape(shape: &mut Shape) {
         <Self as State>::shape(shape);
+    }
+
+    fn describe(describe: &mut schema::Describe) -> schema::Type {
+        <Self as State>::describe(describe)
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::document::value::Value;
 
 use super::scalar::{Mismatch, Scalar};
+use super::schema;
 
 /// The name of another document, whose state is a `T`. The link is one register, written as a
 /// string; the last writer wins.
@@ -107,5 +108,8 @@ impl<T: 'static> Scalar for Link<T> {
 
     fn initial() -> Self {
         Self::default()
+    }
+    fn describe() -> schema::Type {
+        schema::Type::Link
     }
 }

@@ -8,6 +8,7 @@ use crate::document::value::Value;
 use crate::vector::Vector;
 
 use super::scalar::Mismatch;
+use super::schema;
 use super::{
     At, ChangeError, Edit, Node, Place, Reader, Refresh, Scalar, Shape, State, Takes, Writer,
 };
@@ -125,6 +126,10 @@ impl<T: Scalar> State for List<T> {
     fn shape(shape: &mut Shape) {
         shape.kind("list");
         T::shape(shape);
+    }
+
+    fn describe(describe: &mut schema::Describe) -> schema::Type {
+        schema::Type::List(Box::new(<T as State>::describe(describe)))
     }
 
     fn read(reader: &mut Reader<'_, '_>) -> Option<Self> {

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::document::key;
 
+use super::schema::{self, Key};
 use super::shared::{Lookup, Shared};
 use super::stage::fingerprint;
 use super::violation::Mend;
@@ -32,9 +33,13 @@ pub trait MapKey: Clone + Ord + Send + Sync + fmt::Debug + 'static {
     /// The key with this text. `None` if there is no such key, or if [`MapKey::to_text`] would
     /// write it differently.
     fn from_text(text: &str) -> Option<Self>;
+    /// The type in a schema. It stays [`Key::Other`] for a type of the application's own.
+    const KEY: Key = Key::Other;
 }
 
 impl MapKey for String {
+    const KEY: Key = Key::Str;
+
     fn to_text(&self) -> Cow<'_, str> {
         Cow::Borrowed(self)
     }
@@ -44,6 +49,8 @@ impl MapKey for String {
 }
 
 impl MapKey for Arc<str> {
+    const KEY: Key = Key::Str;
+
     fn to_text(&self) -> Cow<'_, str> {
         Cow::Borrowed(self)
     }
@@ -54,8 +61,10 @@ impl MapKey for Arc<str> {
 
 /// Key types whose `Display` and `FromStr` round-trip. They differ only in their names.
 macro_rules! displayable_keys {
-    ($($type:ty),*) => {$(
+    ($($type:ty: $kind:ident),*) => {$(
         impl MapKey for $type {
+            const KEY: Key = Key::$kind;
+
             fn to_text(&self) -> Cow<'_, str> {
                 Cow::Owned(self.to_string())
             }
@@ -66,7 +75,10 @@ macro_rules! displayable_keys {
     )*};
 }
 
-displayable_keys!(i8, i16, i32, i64, i128, u8, u16, u32, u64, u128, bool, char, Uuid);
+displayable_keys!(
+    i8: I8, i16: I16, i32: I32, i64: I64, i128: I128, u8: U8, u16: U16, u32: U32, u64: U64,
+    u128: U128, bool: Bool, char: Char, Uuid: Uuid
+);
 
 /// The segment of a key.
 pub(crate) fn segment_of<K: MapKey>(key: &K) -> String {
@@ -216,6 +228,10 @@ impl<K: MapKey, V: State> State for Map<K, V> {
     fn shape(shape: &mut Shape) {
         shape.kind("map");
         V::shape(shape);
+    }
+
+    fn describe(describe: &mut schema::Describe) -> schema::Type {
+        schema::Type::Map(K::KEY, Box::new(V::describe(describe)))
     }
 
     fn read(reader: &mut Reader<'_, '_>) -> Option<Self> {

@@ -24,6 +24,7 @@ mod reader;
 mod register;
 mod savepoint;
 mod scalar;
+pub mod schema;
 #[cfg(feature = "serde")]
 mod serde_impls;
 mod set;
@@ -69,6 +70,8 @@ pub use violation::{Mend, Violation};
 pub use writer::Writer;
 
 use std::any::Any;
+
+use schema::{Describe, Schema, Type};
 
 /// A type that can be kept in a document. Derive it: `#[derive(State)]`.
 ///
@@ -138,6 +141,18 @@ pub trait State: Clone + Send + Sync + Sized + 'static {
     /// Describes the structure of the type: see [`Shape`].
     fn shape(shape: &mut Shape) {
         shape.kind("unknown");
+    }
+
+    /// Describes the type for a schema: see [`Describe`].
+    fn describe(describe: &mut Describe) -> Type {
+        let _ = describe;
+        Type::Other("unknown".to_owned())
+    }
+
+    /// The structure of this type as a value: see [`Schema`]. O(number of types).
+    #[must_use]
+    fn schema() -> Schema {
+        Describe::schema::<Self>()
     }
 
     /// The typed path of the whole state. It names places in the state for watching.

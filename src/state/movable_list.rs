@@ -11,6 +11,7 @@ use crate::vector::Vector;
 
 use super::order;
 use super::position::{self, COPY, Position, Stamp};
+use super::schema;
 use super::stage::fingerprint;
 use super::{
     ANY, At, ChangeError, Edit, ElementId, Node, Place, Reader, Refresh, Shape, State, Writer,
@@ -324,6 +325,10 @@ impl<T: State> State for MovableList<T> {
     fn shape(shape: &mut Shape) {
         shape.kind("movable list");
         T::shape(shape);
+    }
+
+    fn describe(describe: &mut schema::Describe) -> schema::Type {
+        schema::Type::MovableList(Box::new(T::describe(describe)))
     }
 
     fn read(reader: &mut Reader<'_, '_>) -> Option<Self> {

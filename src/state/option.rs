@@ -4,6 +4,7 @@ use std::any::Any;
 
 use crate::document::value::Value;
 
+use super::schema;
 use super::{At, ChangeError, Edit, Node, Place, Reader, Refresh, Shape, State, Whole, Writer};
 
 impl<T: State> State for Option<T> {
@@ -23,6 +24,10 @@ impl<T: State> State for Option<T> {
     fn shape(shape: &mut Shape) {
         shape.kind("option");
         T::shape(shape);
+    }
+
+    fn describe(describe: &mut schema::Describe) -> schema::Type {
+        schema::Type::Optional(Box::new(T::describe(describe)))
     }
 
     fn read(reader: &mut Reader<'_, '_>) -> Option<Self> {

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use crate::document::value::Value;
 
 use super::scalar::{Mismatch, Scalar};
+use super::schema;
 
 /// A value of any serde type, kept as one register. Concurrent writes conflict, and one of the
 /// values wins as a whole.
@@ -79,6 +80,9 @@ where
 
     fn initial() -> Self {
         Self::default()
+    }
+    fn describe() -> schema::Type {
+        schema::Type::Register
     }
 
     fn same(&self, other: &Self) -> bool {

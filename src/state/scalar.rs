@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::document::value::Value;
 
+use super::schema::{Describe, Type};
 use super::{At, ChangeError, Edit, Node, Place, Reader, Refresh, Shape, State, Writer};
 
 /// The expected form of a register whose value does not fit.
@@ -44,6 +45,20 @@ pub trait Scalar: Clone + PartialEq + Send + Sync + 'static {
     fn same(&self, other: &Self) -> bool {
         self == other
     }
+    /// The type in a schema. A type of the application's own is [`Type::Other`] with the form that it
+    /// expects, which is the default.
+    #[must_use]
+    fn describe() -> Type {
+        Type::Other(expected::<Self>().to_owned())
+    }
+}
+
+/// The form that a type expects in its register.
+fn expected<T: Scalar>() -> &'static str {
+    match T::from_value(&Value::Unknown("nothing that any type reads")) {
+        Err(Mismatch(expected)) => expected,
+        Ok(_) => "any",
+    }
 }
 
 impl<T: Scalar> State for T {
@@ -61,11 +76,11 @@ impl<T: Scalar> State for T {
 
     /// A scalar is described by the form that it expects in its register.
     fn shape(shape: &mut Shape) {
-        let Err(Mismatch(expected)) = T::from_value(&Value::Unknown("nothing that any type reads"))
-        else {
-            return shape.kind("any");
-        };
-        shape.kind(expected);
+        shape.kind(expected::<T>());
+    }
+
+    fn describe(_: &mut Describe) -> Type {
+        <T as Scalar>::describe()
     }
 
     fn read(reader: &mut Reader<'_, '_>) -> Option<Self> {
@@ -129,13 +144,16 @@ impl Scalar for bool {
     fn initial() -> Self {
         false
     }
+    fn describe() -> Type {
+        Type::Bool
+    }
 }
 
 /// The integers of up to 64 bits differ only in their names and ranges. An integer above `i64::MAX`
 /// is written as a decimal string: no backend can hold it as a number, and the string keeps it
 /// exact.
 macro_rules! integer {
-    ($($type:ty, $expected:literal;)*) => {$(
+    ($($type:ty, $kind:ident, $expected:literal;)*) => {$(
         #[diagnostic::do_not_recommend]
         impl Scalar for $type {
             fn to_value(&self) -> Result<Value, String> {
@@ -154,19 +172,22 @@ macro_rules! integer {
             fn initial() -> Self {
                 0
             }
+            fn describe() -> Type {
+                Type::$kind
+            }
         }
     )*};
 }
 
 integer! {
-    i8, "an integer of 8 bits";
-    i16, "an integer of 16 bits";
-    i32, "an integer of 32 bits";
-    i64, "an integer of 64 bits";
-    u8, "an unsigned integer of 8 bits";
-    u16, "an unsigned integer of 16 bits";
-    u32, "an unsigned integer of 32 bits";
-    u64, "an unsigned integer of 64 bits";
+    i8, I8, "an integer of 8 bits";
+    i16, I16, "an integer of 16 bits";
+    i32, I32, "an integer of 32 bits";
+    i64, I64, "an integer of 64 bits";
+    u8, U8, "an unsigned integer of 8 bits";
+    u16, U16, "an unsigned integer of 16 bits";
+    u32, U32, "an unsigned integer of 32 bits";
+    u64, U64, "an unsigned integer of 64 bits";
 }
 
 #[diagnostic::do_not_recommend]
@@ -187,6 +208,9 @@ impl Scalar for f64 {
     fn initial() -> Self {
         0.0
     }
+    fn describe() -> Type {
+        Type::F64
+    }
     fn same(&self, other: &Self) -> bool {
         self.to_bits() == other.to_bits() || self.is_nan() && other.is_nan()
     }
@@ -204,6 +228,9 @@ impl Scalar for f32 {
     }
     fn initial() -> Self {
         0.0
+    }
+    fn describe() -> Type {
+        Type::F32
     }
     fn same(&self, other: &Self) -> bool {
         f64::from(*self).same(&f64::from(*other))
@@ -224,6 +251,9 @@ impl Scalar for String {
     fn initial() -> Self {
         Self::new()
     }
+    fn describe() -> Type {
+        Type::Str
+    }
 }
 
 #[diagnostic::do_not_recommend]
@@ -239,6 +269,9 @@ impl Scalar for Arc<str> {
     }
     fn initial() -> Self {
         Self::from("")
+    }
+    fn describe() -> Type {
+        Type::Str
     }
 }
 
@@ -258,6 +291,9 @@ impl Scalar for char {
     fn initial() -> Self {
         '\0'
     }
+    fn describe() -> Type {
+        Type::Char
+    }
 }
 
 /// Bytes that are replaced as a whole.
@@ -275,6 +311,9 @@ impl Scalar for Arc<[u8]> {
     fn initial() -> Self {
         Self::from([])
     }
+    fn describe() -> Type {
+        Type::Bytes
+    }
 }
 
 /// Bytes that are replaced as a whole.
@@ -291,6 +330,9 @@ impl Scalar for Vec<u8> {
     }
     fn initial() -> Self {
         Self::new()
+    }
+    fn describe() -> Type {
+        Type::Bytes
     }
 }
 
@@ -311,6 +353,9 @@ impl Scalar for Uuid {
     fn initial() -> Self {
         Self::nil()
     }
+    fn describe() -> Type {
+        Type::Uuid
+    }
 }
 
 /// A point in time, written in RFC 3339.
@@ -328,6 +373,9 @@ impl Scalar for jiff::Timestamp {
     }
     fn initial() -> Self {
         Self::UNIX_EPOCH
+    }
+    fn describe() -> Type {
+        Type::Timestamp
     }
 }
 
@@ -354,5 +402,8 @@ impl Scalar for std::time::SystemTime {
     }
     fn initial() -> Self {
         Self::UNIX_EPOCH
+    }
+    fn describe() -> Type {
+        Type::SystemTime
     }
 }

@@ -7,6 +7,7 @@ use std::fmt;
 use crate::document::value::Value;
 
 use super::map::{MapKey, key_of, segment_of};
+use super::schema;
 use super::shared::{Lookup, Shared};
 use super::{
     ANY, At, ChangeError, Edit, Node, Place, Reader, Refresh, Shape, State, Takes, Writer,
@@ -118,6 +119,10 @@ impl<T: MapKey> State for Set<T> {
 
     fn shape(shape: &mut Shape) {
         shape.kind("set");
+    }
+
+    fn describe(_: &mut schema::Describe) -> schema::Type {
+        schema::Type::Set(T::KEY)
     }
 
     fn read(reader: &mut Reader<'_, '_>) -> Option<Self> {

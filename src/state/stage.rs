@@ -457,6 +457,16 @@ fn hash_of<T: State>(value: &T, with_ids: bool) -> u128 {
     canonical.finish()
 }
 
+/// The registers that a value writes to a place that holds nothing, by their paths below it. Of a
+/// value that cannot be written there are none.
+pub(crate) fn written_registers<T: State>(value: &T) -> Vec<(String, Value)> {
+    let next_element = AtomicU64::new(0);
+    let mut core = StageCore::new(&Nothing, ReplicaId::from_bits(0), &next_element);
+    value.write(None, &mut Writer::new(&mut core, ""));
+    let written = core.ops.registers.into_iter();
+    written.filter_map(|(key, write)| Some((key.as_str().to_owned(), write.new?))).collect()
+}
+
 /// An empty document.
 struct Nothing;
 

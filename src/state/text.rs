@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::document::rope::{Marks, Rope};
 use crate::document::value::Value;
 
+use super::schema;
 use super::{At, ChangeError, Edit, Node, Place, Reader, Refresh, Shape, State, Writer};
 
 /// Text that many replicas edit at the same time. Ranges of the text carry marks (bold, a link, a
@@ -221,6 +222,10 @@ impl State for Text {
 
     fn shape(shape: &mut Shape) {
         shape.kind("text");
+    }
+
+    fn describe(_: &mut schema::Describe) -> schema::Type {
+        schema::Type::Text
     }
 
     fn read(reader: &mut Reader<'_, '_>) -> Option<Self> {

@@ -11,6 +11,8 @@ mod read;
 mod write;
 
 pub use read::read;
+pub(crate) use read::read_value;
+pub(crate) use write::value;
 pub use write::write;
 
 use std::collections::BTreeMap;

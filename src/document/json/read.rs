@@ -279,6 +279,11 @@ impl<'de> DeserializeSeed<'de> for RegisterSeed {
     }
 }
 
+/// Reads a scalar in the form that the JSON of a document has for it.
+pub(crate) fn read_value<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
+    ValueSeed { slot: None }.deserialize(deserializer)
+}
+
 /// A scalar. `slot` is the slot of a bundle, if a bundle may be here.
 #[derive(Clone, Copy)]
 struct ValueSeed<'s> {

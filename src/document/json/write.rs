@@ -100,7 +100,7 @@ fn bundle_entries(slot: &str, found: &Value) -> Option<serde_json::Value> {
 }
 
 /// A scalar. What JSON does not have, or what JSON tools change, is an object with one field.
-fn value(found: &Value) -> serde_json::Value {
+pub(crate) fn value(found: &Value) -> serde_json::Value {
     match found {
         Value::Null => serde_json::Value::Null,
         Value::Bool(flag) => json!(flag),

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use crate::document::key;
 
 use super::position::Position;
+use super::schema;
 use super::tree::{PLACE, place_below, read_place};
 use super::{ANY, At, ElementId, MovableList, Node, Place, Reader, Refresh, Shape, State, Writer};
 
@@ -327,6 +328,10 @@ impl<G: State, T: State> State for Groups<G, T> {
         shape.kind("groups");
         G::shape(shape);
         T::shape(shape);
+    }
+
+    fn describe(describe: &mut schema::Describe) -> schema::Type {
+        schema::Type::Groups(Box::new(G::describe(describe)), Box::new(T::describe(describe)))
     }
 
     fn initial() -> Self {

@@ -20,6 +20,7 @@ use crate::document::key;
 use crate::document::value::Value;
 
 use super::position::{self, COPY, Position, Stamp};
+use super::schema;
 use super::{ANY, At, ElementId, Node, Place, Reader, Refresh, Shape, State, Writer};
 
 /// The register of a node's parent and position:
@@ -252,6 +253,10 @@ impl<T: State> State for Tree<T> {
     fn shape(shape: &mut Shape) {
         shape.kind("tree");
         T::shape(shape);
+    }
+
+    fn describe(describe: &mut schema::Describe) -> schema::Type {
+        schema::Type::Tree(Box::new(T::describe(describe)))
     }
 
     fn read(reader: &mut Reader<'_, '_>) -> Option<Self> {
