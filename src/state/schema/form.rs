@@ -19,12 +19,12 @@ const TYPES_MAX: usize = 10_000;
 const DEPTH_MAX: usize = 64;
 
 /// Why a schema cannot be read.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SchemaError {
     /// The text is not JSON, or not of this form.
     #[error("the schema cannot be read: {0}")]
-    Json(#[from] serde_json::Error),
+    Json(String),
     /// A newer version of exostate made it.
     #[error("the schema has the format {0}, which only a newer version reads")]
     Newer(u32),
@@ -72,11 +72,11 @@ impl Schema {
             let (place, max) = ("the schema".to_owned(), format!("{BYTES_MAX} bytes"));
             return Err(SchemaError::TooLarge { place, max });
         }
-        let format: Format = serde_json::from_str(text)?;
+        let format: Format = serde_json::from_str(text).map_err(json_error)?;
         if format.format != FORMAT {
             return Err(SchemaError::Newer(format.format));
         }
-        let Written { root, types, .. } = serde_json::from_str(text)?;
+        let Written { root, types, .. } = serde_json::from_str(text).map_err(json_error)?;
         let schema = Self { root, types };
         schema.check()?;
         Ok(schema)
@@ -205,6 +205,10 @@ fn strip(fields: &mut [Field]) {
         field.rust = None;
     }
     fields.sort_by(|a, b| a.name.cmp(&b.name));
+}
+
+fn json_error(error: serde_json::Error) -> SchemaError {
+    SchemaError::Json(error.to_string())
 }
 
 fn wrong(place: &str, reason: impl Into<String>) -> SchemaError {

@@ -20,12 +20,13 @@ impl Schema {
     /// #[derive(State, Clone, Debug)]
     /// struct Card { text: String, points: u8 }
     ///
-    /// let schema = Card::schema().to_json_schema();
+    /// let schema: serde_json::Value = serde_json::from_str(&Card::schema().to_json_schema())?;
     /// assert_eq!(schema["$ref"], "#/$defs/Card");
     /// assert_eq!(schema["$defs"]["Card"]["properties"]["points"]["maximum"], 255);
+    /// # Ok::<(), serde_json::Error>(())
     /// ```
     #[must_use]
-    pub fn to_json_schema(&self) -> Json {
+    pub fn to_json_schema(&self) -> String {
         let mut schema = object(self.ty(&self.root));
         schema.insert("$schema".into(), json!("https://json-schema.org/draft/2020-12/schema"));
         let types = self.types.iter();
@@ -33,7 +34,7 @@ impl Schema {
             .map(|(name, definition)| (name.clone(), self.definition_json(definition)))
             .collect();
         schema.insert("$defs".into(), Json::Object(types));
-        Json::Object(schema)
+        serde_json::to_string_pretty(&schema).unwrap_or_default() + "\n"
     }
 
     fn ty(&self, ty: &Type) -> Json {
