@@ -427,6 +427,86 @@ fn enums_defaults_and_recursion_are_compared() {
     assert_eq!(breaks.class(), Class::Breaks);
 }
 
+#[test]
+fn a_default_and_an_option_are_compared_beside_a_wider_type() {
+    mod old {
+        use super::*;
+        #[derive(State, Clone, Debug)]
+        pub struct S {
+            #[state(default = 1)]
+            pub a: u8,
+            pub b: Kind,
+        }
+        #[derive(State, Clone, Debug)]
+        pub enum Kind {
+            #[state(default)]
+            A,
+            B,
+        }
+    }
+    mod new {
+        use super::*;
+        #[derive(State, Clone, Debug)]
+        pub struct S {
+            #[state(default = 2)]
+            pub a: u16,
+            pub b: Option<Kind>,
+        }
+        #[derive(State, Clone, Debug)]
+        pub enum Kind {
+            #[state(default)]
+            A,
+        }
+    }
+    assert_eq!(
+        new::S::schema().since(&old::S::schema()).to_string(),
+        "a: u8 became u16 (compatible)\n\
+         a: the default has changed (needs a lens)\n\
+         b/B: variant removed (needs a lens)\n\
+         b: an Option now (compatible)\n"
+    );
+    let fence = change!(String => Option<Text>);
+    assert_eq!(fence.0, Class::NeedsFence, "{}", fence.1);
+    let root = <Map<u32, String>>::schema().since(&<Map<u8, String>>::schema());
+    assert_eq!(root.class(), Class::Compatible, "{root}");
+}
+
+/// A newtype may contain itself.
+#[derive(State, Clone, Debug)]
+struct Nested(Map<String, Nested>);
+
+#[test]
+fn schemas_that_are_made_to_cost_time_do_not() {
+    let nested = Nested::schema();
+    assert_eq!(nested.since(&nested).changes, []);
+    let of = |types: &str| {
+        format!(r#"{{"exostate-schema": 1, "root": {{"named": "T0"}}, "types": {types}}}"#)
+    };
+    let chain = |of_next: fn(usize) -> String| {
+        let types: Vec<String> =
+            (0..5_000).map(|at| format!(r#""T{at}": {}"#, of_next(at))).collect();
+        of(&format!("{{{}}}", types.join(", ")))
+    };
+    // Each type contains the next one, the last one the first.
+    let structs = chain(|at| {
+        let next = (at + 1) % 5_000;
+        format!(
+            r#"{{"struct": [{{"name": "a", "type": {{"map": ["string", {{"named": "T{next}"}}]}}}}]}}"#
+        )
+    });
+    let structs = Schema::from_json(&structs).unwrap();
+    assert_eq!(structs.since(&structs).class(), Class::Breaks, "too deep to compare");
+    let newtypes = chain(|at| match at {
+        4_999 => r#"{"newtype": "u8"}"#.to_owned(),
+        at => format!(r#"{{"newtype": {{"named": "T{}"}}}}"#, at + 1),
+    });
+    assert!(refused(&newtypes).contains("more than 64 newtypes"));
+    let groups =
+        (0..60).fold("\"u8\"".to_owned(), |inner, _| format!(r#"{{"groups": ["u8", {inner}]}}"#));
+    let groups = of(&format!(r#"{{"T0": {{"newtype": {groups}}}}}"#));
+    assert!(Schema::from_json(&groups).unwrap().to_json_schema().len() < 1_000_000);
+}
+
 mod typed {
     use super::*;
 

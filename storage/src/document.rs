@@ -148,6 +148,13 @@ struct DroppedRecords {
 }
 
 impl State {
+    /// Takes the document out that is held until it is recorded as a whole, as it will not be. The
+    /// document owns the storage: it must not own itself for ever. The caller drops it outside the
+    /// lock.
+    fn let_go(&mut self) -> Option<Box<dyn Any + Send>> {
+        self.dropped_records.as_mut().and_then(|dropped| dropped.document.take())
+    }
+
     /// Whether records are dropped at this time.
     fn is_in_memory(&self) -> bool {
         self.dropped_records.as_ref().is_some_and(|dropped| dropped.whole.is_none())
@@ -277,7 +284,9 @@ impl KeptDocument {
     pub(crate) fn make_read_only(&self, reason: impl Into<Arc<str>>) {
         let mut state = self.state.lock();
         state.read_only = Some(reason.into());
+        let held = state.let_go();
         self.moved(state);
+        drop(held);
     }
 
     /// Whether the last try to write failed.
@@ -304,8 +313,10 @@ impl KeptDocument {
         };
         let dropped = DroppedRecords { first, whole: None, document };
         let earlier = state.dropped_records.replace(dropped);
+        let is_over = state.closed || state.read_only.is_some();
+        let held = if is_over { state.let_go() } else { None };
         drop(state);
-        drop(earlier);
+        drop((earlier, held));
         true
     }
 
@@ -327,9 +338,8 @@ impl KeptDocument {
     pub(crate) fn close(&self) {
         let mut state = self.state.lock();
         state.closed = true;
-        let held = state.dropped_records.as_mut().and_then(|dropped| dropped.document.take());
+        let held = state.let_go();
         self.moved(state);
-        // The document owns the storage: it must not own itself any longer.
         drop(held);
     }
 
@@ -359,7 +369,9 @@ impl KeptDocument {
         };
         let callbacks = state.callbacks.clone();
         drop(state);
-        woken.into_iter().for_each(|sleeper| sleeper.waker.wake());
+        for sleeper in woken {
+            guarded(|| sleeper.waker.wake());
+        }
         for call in &told {
             guarded(|| call(&status));
         }

@@ -174,7 +174,11 @@ fn open<T, B: Backend>(
             document.keep_whole();
         }
     }
-    turn.open(kept, &document, weak(&made));
+    turn.open(Arc::clone(&kept), &document, weak(&made));
+    // The writer may have ended before the document was known, and then nobody has told it.
+    if shared.queue.is_ended() {
+        kept.close();
+    }
     Ok(Opened::New(made))
 }
 

@@ -42,6 +42,9 @@ pub trait Persist {
     /// see [`KeptUndo`](crate::KeptUndo)). The work begins with this call, and not with the first
     /// poll.
     ///
+    /// While the disk fails and the queue is full, undo stacks and histories are not recorded; they
+    /// follow with a later flush or in time.
+    ///
     /// The future gives an error as soon as a try to write fails. What is not on disk stays queued
     /// and is tried again; another flush waits for it.
     fn flush(&self) -> Flush {

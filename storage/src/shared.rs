@@ -196,7 +196,10 @@ impl Shared {
                 Wait::Failed(error) => {
                     return Err(OpenError::Unwritten { document: document(), error });
                 }
-                Wait::Closed => return Err(OpenError::Closed { document: document() }),
+                // A document in memory is held until it is written, except after the end.
+                Wait::Closed | Wait::InMemory => {
+                    return Err(OpenError::Closed { document: document() });
+                }
                 _ => {}
             }
         }

@@ -88,6 +88,7 @@ impl Writer {
         // Nothing is ever written over damage.
         let bytes = read_only.iter().map(Item::bytes).sum();
         self.shared.queue.done(read_only.len(), bytes);
+        self.shared.keep_whole_if_roomy();
         for pending in blocks(items) {
             pending.document.note_writing();
             match self.stuck.get_mut(&pending.document.name) {
@@ -212,6 +213,7 @@ impl Writer {
             // Nothing is ever written over damage.
             self.give_room(&pending.blocks);
             document.make_read_only(error.to_string());
+            self.shared.keep_whole_if_roomy();
             return;
         }
         self.stick(Pending { fails_alone: true, ..pending }, error);

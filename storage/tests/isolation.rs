@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use exostate::{Counter, State, UndoOptions};
 use exostate_storage::{
     Adapter, AdapterError, AdapterErrorKind, Append, Durability, FlushError, KeptUndo,
-    MemoryAdapter, OpenError, Persist, Storage, StorageOptions, Stored, WhenFull,
+    MemoryAdapter, OpenError, Persist, Status, Storage, StorageOptions, Stored, WhenFull,
 };
 use support::{OneFails, SimAdapter, quick, until};
 
@@ -176,6 +176,23 @@ fn a_closed_storage_lets_go_of_its_adapter() {
     (0..30).for_each(|_| note.change(|note| note.votes().add(1)).unwrap());
     drop(note);
     assert!(storage.close().is_err(), "the document is in memory only");
+    until("nobody holds the adapter", || Arc::strong_count(&one.fails) == 1);
+}
+
+#[test]
+fn a_document_that_becomes_read_only_in_memory_is_let_go() {
+    let adapter = SimAdapter::new();
+    let one = OneFails::new(&adapter, AdapterErrorKind::Damaged);
+    one.fails.store(false, Ordering::Relaxed);
+    let options = quick().with_queue(10, 1 << 20).with_when_full(WhenFull::GoOn);
+    let storage = Storage::with_options(one.clone(), options);
+    let bad = storage.open::<Note>("bad").unwrap();
+    storage.flush_blocking().unwrap();
+    adapter.fail(true);
+    (0..30).for_each(|_| bad.change(|note| note.votes().add(1)).unwrap());
+    one.fails.store(true, Ordering::Relaxed);
+    until("it is read-only", || matches!(bad.storage_status(), Some(Status::ReadOnly { .. })));
+    drop((bad, storage));
     until("nobody holds the adapter", || Arc::strong_count(&one.fails) == 1);
 }
 

@@ -1,6 +1,6 @@
 //! The difference of two schemas: what has changed, and what a change asks for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::Serialize;
@@ -106,8 +106,8 @@ impl Schema {
     /// ```
     #[must_use]
     pub fn since(&self, old: &Self) -> Difference {
-        let mut comparison =
-            Comparison { old, new: self, seen: BTreeSet::new(), changes: Vec::new() };
+        let (seen, changes) = (BTreeSet::new(), Vec::new());
+        let mut comparison = Comparison { old, new: self, seen, depth: 0, changes };
         comparison.root();
         Difference { changes: comparison.changes }
     }
@@ -116,10 +116,17 @@ impl Schema {
 struct Comparison<'a> {
     old: &'a Schema,
     new: &'a Schema,
-    /// The pairs of named types that were compared.
-    seen: BTreeSet<(&'a str, &'a str)>,
+    /// The pairs of types and of definitions that were compared: their addresses.
+    seen: BTreeSet<(usize, usize)>,
+    /// The number of types around the ones that are being compared.
+    depth: usize,
     changes: Vec<Change>,
 }
+
+/// Schemas of strangers may be nested deeply, and may have many pairs of types to compare. What lies
+/// beyond these limits counts as a change that breaks.
+const DEPTH_MAX: usize = 128;
+const PAIRS_MAX: usize = 100_000;
 
 impl<'a> Comparison<'a> {
     fn add(&mut self, path: &str, class: Class, what: impl Into<String>) {
@@ -132,19 +139,42 @@ impl<'a> Comparison<'a> {
             Type::Named(name) => schema.definition(name).map(|found| kind_of(&found.form)),
             _ => None,
         };
-        if kind(self.old, old) != kind(self.new, new) || kind(self.old, old).is_none() && old != new
-        {
+        let is_same = std::mem::discriminant(old) == std::mem::discriminant(new)
+            && kind(self.old, old) == kind(self.new, new);
+        if !is_same && !widens(old, new) {
             return self.add("", Class::Breaks, format!("{old} became {new}"));
         }
         self.types("", old, new);
     }
 
-    /// Compares the types of one place.
+    /// Compares the types of one place. A pair of types that contain themselves is compared once.
     fn types(&mut self, path: &str, old: &'a Type, new: &'a Type) {
-        let (old, new) = (self.old.resolve(old), self.new.resolve(new));
+        if !self.seen.insert((std::ptr::from_ref(old).addr(), std::ptr::from_ref(new).addr())) {
+            return;
+        }
+        if self.depth >= DEPTH_MAX || self.seen.len() > PAIRS_MAX {
+            return self.add(path, Class::Breaks, "too much to compare");
+        }
+        self.depth += 1;
+        self.resolved(path, self.old.resolve(old), self.new.resolve(new));
+        self.depth -= 1;
+    }
+
+    fn resolved(&mut self, path: &str, old: &'a Type, new: &'a Type) {
         match (old, new) {
             (Type::Named(old), Type::Named(new)) => self.named(path, old, new),
             (Type::Optional(old), Type::Optional(new)) => self.types(path, old, new),
+            (Type::Optional(inner), _) => {
+                self.types(path, inner, new);
+                self.add(path, Class::NeedsLens, "no longer an Option");
+            }
+            (_, Type::Optional(inner)) => {
+                self.types(path, old, inner);
+                // A scalar's own register fills the option.
+                let fills = self.is_register(self.old, old);
+                let class = if fills { Class::Compatible } else { Class::NeedsLens };
+                self.add(path, class, "an Option now");
+            }
             (Type::List(old), Type::List(new))
             | (Type::MovableList(old), Type::MovableList(new))
             | (Type::Tree(old), Type::Tree(new)) => self.types(&below(path, "*"), old, new),
@@ -177,22 +207,10 @@ impl<'a> Comparison<'a> {
         if widens(old, new) {
             return Class::Compatible;
         }
-        match (old, new) {
-            // A scalar's own register fills the option.
-            (_, Type::Optional(inner)) if self.is_register(self.old, old) => {
-                let inner = self.new.resolve(inner);
-                if inner == old || widens(old, inner) {
-                    Class::Compatible
-                } else {
-                    Class::NeedsLens
-                }
-            }
-            _ if self.is_register(self.old, old) && self.is_register(self.new, new) => {
-                Class::NeedsLens
-            }
-            (Type::Optional(_), _) | (_, Type::Optional(_)) => Class::NeedsLens,
-            _ => Class::NeedsFence,
+        if self.is_register(self.old, old) && self.is_register(self.new, new) {
+            return Class::NeedsLens;
         }
+        Class::NeedsFence
     }
 
     /// Whether one register holds the whole value.
@@ -210,12 +228,12 @@ impl<'a> Comparison<'a> {
     }
 
     fn named(&mut self, path: &str, old: &'a str, new: &'a str) {
-        if !self.seen.insert((old, new)) {
-            return;
-        }
         let (Some(old), Some(new)) = (self.old.definition(old), self.new.definition(new)) else {
             return;
         };
+        if !self.seen.insert((std::ptr::from_ref(old).addr(), std::ptr::from_ref(new).addr())) {
+            return;
+        }
         match (&old.form, &new.form) {
             (Form::Struct(old), Form::Struct(new)) => self.fields(path, old, new),
             (
@@ -236,14 +254,17 @@ impl<'a> Comparison<'a> {
     }
 
     fn fields(&mut self, path: &str, old: &'a [Field], new: &'a [Field]) {
+        let names: BTreeMap<&str, &Field> =
+            old.iter().map(|field| (field.name.as_str(), field)).collect();
         for field in new {
             let path = below(path, &field.name);
-            match old.iter().find(|old| old.name == field.name) {
+            match names.get(field.name.as_str()) {
                 Some(old) => self.field(&path, old, field),
                 None => self.add(&path, Class::Compatible, "added"),
             }
         }
-        let is_gone = |old: &&Field| !new.iter().any(|field| field.name == old.name);
+        let names: BTreeSet<&str> = new.iter().map(|field| field.name.as_str()).collect();
+        let is_gone = |old: &&Field| !names.contains(old.name.as_str());
         for field in old.iter().filter(is_gone) {
             self.add(&below(path, &field.name), Class::Compatible, "removed");
         }
@@ -256,21 +277,25 @@ impl<'a> Comparison<'a> {
         }
         let before = self.changes.len();
         self.types(path, &old.ty, &new.ty);
-        // A new type has another default anyway.
-        if self.changes.len() == before && old.default != new.default {
+        // A type that is really another one has another default anyway.
+        let is_other = self.changes[before..].iter().any(|change| change.class > Class::Compatible);
+        if !is_other && old.default != new.default {
             self.add(path, Class::NeedsLens, "the default has changed");
         }
     }
 
     fn variants(&mut self, path: &str, old: &'a [Variant], new: &'a [Variant]) {
+        let names: BTreeMap<&str, &Variant> =
+            old.iter().map(|variant| (variant.name.as_str(), variant)).collect();
         for variant in new {
             let path = below(path, &variant.name);
-            match old.iter().find(|old| old.name == variant.name) {
+            match names.get(variant.name.as_str()) {
                 Some(old) => self.fields(&path, &old.fields, &variant.fields),
                 None => self.add(&path, Class::Compatible, "variant added"),
             }
         }
-        let is_gone = |old: &&Variant| !new.iter().any(|variant| variant.name == old.name);
+        let names: BTreeSet<&str> = new.iter().map(|variant| variant.name.as_str()).collect();
+        let is_gone = |old: &&Variant| !names.contains(old.name.as_str());
         for variant in old.iter().filter(is_gone) {
             self.add(&below(path, &variant.name), Class::NeedsLens, "variant removed");
         }

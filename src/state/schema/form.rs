@@ -143,6 +143,10 @@ impl Schema {
 
     fn check_fields(&self, place: &str, fields: &[Field]) -> Result<(), SchemaError> {
         check_names(place, fields.iter().map(|field| field.name.as_str()))?;
+        let mut rust = BTreeSet::new();
+        if let Some(twice) = fields.iter().find(|field| !rust.insert(field.rust_name())) {
+            return Err(wrong(place, format!("two fields are called {:?}", twice.rust_name())));
+        }
         fields
             .iter()
             .try_for_each(|field| self.check_type(&format!("{place}/{}", field.name), &field.ty))
@@ -185,6 +189,10 @@ impl Schema {
         {
             if !seen.insert(next) {
                 return Err(wrong(name, "its form depends on itself"));
+            }
+            if seen.len() > DEPTH_MAX {
+                let max = format!("{DEPTH_MAX} newtypes within each other");
+                return Err(SchemaError::TooLarge { place: name.to_owned(), max });
             }
             at = next;
         }

@@ -105,6 +105,14 @@ impl Schema {
 
     fn groups(&self, group: &Type, item: &Type) -> Json {
         let items = json!({ "type": "array", "items": self.ty(item) });
+        // Groups within groups without a name would double with each level.
+        let ungrouped = match item {
+            Type::Groups(..) | Type::Map(..) | Type::Tree(_) | Type::Optional(_) => {
+                json!({ "type": "array" })
+            }
+            Type::List(_) | Type::MovableList(_) => json!({ "type": "array" }),
+            _ => items.clone(),
+        };
         json!({
             "type": "object",
             "properties": {
@@ -112,11 +120,11 @@ impl Schema {
                     "type": "array",
                     "items": {
                         "type": "object",
-                        "properties": { "group": self.ty(group), "items": items.clone() },
+                        "properties": { "group": self.ty(group), "items": items },
                         "required": ["group", "items"],
                     },
                 },
-                "ungrouped": items,
+                "ungrouped": ungrouped,
             },
             "required": ["groups"],
         })
@@ -275,6 +283,8 @@ fn escaped(name: &str) -> String {
     for byte in name.bytes() {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => out.push(byte.into()),
+            b'~' => out.push_str("~0"),
+            b'/' => out.push_str("~1"),
             _ => drop(write!(out, "%{byte:02X}")),
         }
     }

@@ -248,7 +248,8 @@ impl Log {
     /// A write or a sync failed, here or elsewhere: the caller will make all calls since the last
     /// sync again, so all records since then are taken back.
     pub(super) fn fail(&mut self) {
-        if self.tail.has_unsynced() || self.tail.is_broken {
+        // A folder that cannot be synced must not stop the syncs of others either.
+        if self.tail.has_unsynced() || self.tail.is_broken || self.is_folder_dirty {
             self.tail.is_broken = true;
             self.tail.written = self.tail.synced;
             self.show();
