@@ -44,7 +44,7 @@ fn hints_name_the_type_within() {
     for hint in [
         "`exostate::List<exostate::Text>` cannot hold `exostate::Text`",
         "use `MovableList<exostate::Text>`",
-        "`MovableList<NotDerived>` cannot hold `NotDerived`",
+        "`exostate::MovableList<NotDerived>` cannot hold `NotDerived`",
         "derive `State` for `NotDerived`",
         "`Option<NotDerived>` cannot hold `NotDerived`",
         "`HashMap<String, u32>` is not a state type",
