@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use exostate::{
     AlreadyKept, ApplyError, Automerge, Backend, ChangeError, Document, EditError, KeepError,
-    Keeper, Record, State, Store, Yrs,
+    Keeper, Record, State, Store, Subscription, Yrs,
 };
 
 #[derive(State, Clone, Debug, PartialEq)]
@@ -227,21 +227,27 @@ fn a_repair_and_a_fresh_id_are_recorded() {
     assert_eq!(second, Err(AlreadyKept));
 }
 
-#[test]
-fn a_change_is_announced_after_it_is_kept_and_in_order() {
-    let keeper = Arc::new(Memory { late: true, ..Memory::default() });
-    let store = kept_store::<Yrs>(&keeper);
+/// The titles of which a watcher is told. It changes the title too when it is told of `first`: a
+/// change within a watcher is announced after the watcher has returned.
+fn titles_told(store: &Store<Note>) -> (Arc<Mutex<Vec<String>>>, Subscription) {
     let told = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&told);
     let inner = store.downgrade();
-    let _watch = store.watch(Note::path().title(), move |title| {
+    let watch = store.watch(Note::path().title(), move |title| {
         log.lock().unwrap().push(title.new().unwrap().clone());
-        // A change within a watcher is announced after the watcher has returned.
         if title.new().unwrap() == "first" {
             let store = inner.upgrade().unwrap();
             store.change(|note| note.title().set("nested")).unwrap();
         }
     });
+    (told, watch)
+}
+
+#[test]
+fn a_change_is_announced_after_it_is_kept_and_in_order() {
+    let keeper = Arc::new(Memory { late: true, ..Memory::default() });
+    let store = kept_store::<Yrs>(&keeper);
+    let (told, _watch) = titles_told(&store);
     let changes: Vec<_> = (0..4)
         .map(|at| {
             let store = store.clone();
@@ -275,16 +281,7 @@ fn a_change_is_announced_after_it_is_kept_and_in_order() {
 fn a_change_of_a_watcher_is_announced_behind_the_change_of_another_thread() {
     let keeper = Arc::new(Memory { late: true, ..Memory::default() });
     let store = kept_store::<Yrs>(&keeper);
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let log = Arc::clone(&told);
-    let inner = store.downgrade();
-    let _watch = store.watch(Note::path().title(), move |title| {
-        log.lock().unwrap().push(title.new().unwrap().clone());
-        if title.new().unwrap() == "first" {
-            let store = inner.upgrade().unwrap();
-            store.change(|note| note.title().set("nested")).unwrap();
-        }
-    });
+    let (told, _watch) = titles_told(&store);
     let recorded = |count: u64| {
         while keeper.recorded() < count {
             thread::sleep(Duration::from_millis(1));

@@ -88,7 +88,6 @@ impl Writer {
         // Nothing is ever written over damage.
         let bytes = read_only.iter().map(Item::bytes).sum();
         self.shared.queue.done(read_only.len(), bytes);
-        self.shared.keep_whole_if_roomy();
         for pending in blocks(items) {
             pending.document.note_writing();
             match self.stuck.get_mut(&pending.document.name) {
@@ -114,6 +113,8 @@ impl Writer {
             pending.into_iter().partition(|pending| pending.fails_alone);
         self.try_together(others, &mut divisions);
         self.try_together(doubtful, &mut divisions);
+        // Room may have come back: records were written or given up.
+        self.shared.keep_whole_if_roomy();
         if self.stuck.is_empty() || self.retry_at.is_some() {
             return;
         }
@@ -191,17 +192,16 @@ impl Writer {
         let through = blocks.last().map_or(0, |block| block.through);
         let bytes: u64 = blocks.iter().map(|block| block.bytes.len() as u64).sum();
         self.give_room(&blocks);
-        let bytes_min = self.shared.options.compact_bytes_min;
-        let compaction = document.log.lock().note_written(bytes, bytes_min, now());
+        let (bytes_min, now) = (self.shared.options.compact_bytes_min, now());
+        let compaction = document.log.lock().note_written(bytes, bytes_min, now);
         if document.note_kept(through) {
             self.shared.jobs.add(Job::Announce(Arc::clone(&document)));
         }
         match compaction {
             Some(Compaction::Now) => self.shared.jobs.add(Job::Compact(Arc::clone(&document))),
-            Some(Compaction::Quiet) => self.shared.jobs.add_when_quiet(&document, now()),
+            Some(Compaction::Quiet) => self.shared.jobs.add_when_quiet(&document, now),
             None => {}
         }
-        self.shared.keep_whole_if_roomy();
         self.shared.forget_if_done(&document);
     }
 
@@ -213,7 +213,6 @@ impl Writer {
             // Nothing is ever written over damage.
             self.give_room(&pending.blocks);
             document.make_read_only(error.to_string());
-            self.shared.keep_whole_if_roomy();
             return;
         }
         self.stick(Pending { fails_alone: true, ..pending }, error);

@@ -35,7 +35,9 @@ fn votes_after_crash(adapter: &SimAdapter, name: &str) -> i64 {
 fn a_document_that_cannot_be_written_does_not_stop_the_others() {
     let adapter = SimAdapter::new();
     let options = quick().with_when_full(WhenFull::GoOn);
-    let storage = Storage::with_options(OneFails::new(&adapter, AdapterErrorKind::Other), options);
+    let one = OneFails::new(&adapter, AdapterErrorKind::Other);
+    one.fails.store(true, Ordering::Relaxed);
+    let storage = Storage::with_options(one, options);
     let bad = storage.open::<Note>("bad").unwrap();
     let note = storage.open::<Note>("note").unwrap();
     for _ in 0..20 {
@@ -52,7 +54,6 @@ fn a_document_that_cannot_be_written_leaves_room_for_the_others() {
     let adapter = SimAdapter::new();
     let options = quick().with_queue(20, 1 << 20);
     let one = OneFails::new(&adapter, AdapterErrorKind::Other);
-    one.fails.store(false, Ordering::Relaxed);
     let storage = Storage::with_options(one.clone(), options);
     let bad = storage.open::<Note>("bad").unwrap();
     let note = storage.open::<Note>("note").unwrap();
@@ -78,7 +79,6 @@ fn a_document_that_cannot_be_written_leaves_room_for_the_others() {
 fn a_damaged_document_in_a_group_does_not_touch_the_others() {
     let adapter = SimAdapter::new();
     let one = OneFails::new(&adapter, AdapterErrorKind::Damaged);
-    one.fails.store(false, Ordering::Relaxed);
     let storage = Storage::with_options(one.clone(), quick());
     let stores: Vec<_> =
         (0..20).map(|at| storage.open::<Note>(&format!("note {at}")).unwrap()).collect();
@@ -106,7 +106,6 @@ fn a_damaged_document_in_a_group_does_not_touch_the_others() {
 fn closing_writes_all_but_the_document_that_cannot_be_written() {
     let adapter = SimAdapter::new();
     let one = OneFails::new(&adapter, AdapterErrorKind::Other);
-    one.fails.store(false, Ordering::Relaxed);
     let options = quick().with_group(1_000, 1 << 20, Duration::from_secs(60));
     let storage = Storage::with_options(one.clone(), options);
     let names: Vec<String> = (0..60).map(|at| format!("note {at}")).collect();
@@ -129,7 +128,6 @@ fn closing_writes_all_but_the_document_that_cannot_be_written() {
 fn a_document_in_memory_is_written_although_another_one_cannot_be() {
     let adapter = SimAdapter::new();
     let one = OneFails::new(&adapter, AdapterErrorKind::Other);
-    one.fails.store(false, Ordering::Relaxed);
     let options = quick().with_queue(20, 1 << 20).with_when_full(WhenFull::GoOn);
     let storage = Storage::with_options(one.clone(), options);
     let bad = storage.open::<Note>("bad").unwrap();
@@ -168,7 +166,6 @@ fn closing_writes_what_was_made_in_memory() {
 fn a_closed_storage_lets_go_of_its_adapter() {
     let adapter = SimAdapter::new();
     let one = OneFails::new(&adapter, AdapterErrorKind::Other);
-    one.fails.store(false, Ordering::Relaxed);
     let options = quick().with_queue(10, 1 << 20).with_when_full(WhenFull::GoOn);
     let storage = Storage::with_options(one.clone(), options);
     let note = storage.open::<Note>("note").unwrap();
@@ -183,7 +180,6 @@ fn a_closed_storage_lets_go_of_its_adapter() {
 fn a_document_that_becomes_read_only_in_memory_is_let_go() {
     let adapter = SimAdapter::new();
     let one = OneFails::new(&adapter, AdapterErrorKind::Damaged);
-    one.fails.store(false, Ordering::Relaxed);
     let options = quick().with_queue(10, 1 << 20).with_when_full(WhenFull::GoOn);
     let storage = Storage::with_options(one.clone(), options);
     let bad = storage.open::<Note>("bad").unwrap();
@@ -231,7 +227,6 @@ fn an_export_has_the_last_changes_of_a_document_that_was_just_dropped() {
 fn a_backup_goes_on_after_a_document_that_cannot_be_written() {
     let adapter = SimAdapter::new();
     let one = OneFails::new(&adapter, AdapterErrorKind::Other);
-    one.fails.store(false, Ordering::Relaxed);
     let storage = Storage::with_options(one.clone(), quick());
     let bad = storage.open::<Note>("bad").unwrap();
     let note = storage.open::<Note>("note").unwrap();

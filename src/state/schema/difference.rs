@@ -147,9 +147,14 @@ impl<'a> Comparison<'a> {
         self.types("", old, new);
     }
 
+    /// Whether a pair was not compared before.
+    fn is_new<T>(&mut self, old: &T, new: &T) -> bool {
+        self.seen.insert((std::ptr::from_ref(old).addr(), std::ptr::from_ref(new).addr()))
+    }
+
     /// Compares the types of one place. A pair of types that contain themselves is compared once.
     fn types(&mut self, path: &str, old: &'a Type, new: &'a Type) {
-        if !self.seen.insert((std::ptr::from_ref(old).addr(), std::ptr::from_ref(new).addr())) {
+        if !self.is_new(old, new) {
             return;
         }
         if self.depth >= DEPTH_MAX || self.seen.len() > PAIRS_MAX {
@@ -231,7 +236,7 @@ impl<'a> Comparison<'a> {
         let (Some(old), Some(new)) = (self.old.definition(old), self.new.definition(new)) else {
             return;
         };
-        if !self.seen.insert((std::ptr::from_ref(old).addr(), std::ptr::from_ref(new).addr())) {
+        if !self.is_new(old, new) {
             return;
         }
         match (&old.form, &new.form) {
@@ -345,12 +350,15 @@ fn range(ty: &Type) -> Option<(i128, i128)> {
     })
 }
 
+/// Whether a range lies in another one. The ends belong to the ranges.
+fn is_within(inner: (i128, i128), outer: (i128, i128)) -> bool {
+    outer.0 <= inner.0 && inner.1 <= outer.1
+}
+
 /// Whether every value of the old scalar type reads as the same value of the new one.
 fn widens(old: &Type, new: &Type) -> bool {
     match (range(old), range(new)) {
-        (Some((old_min, old_max)), Some((new_min, new_max))) => {
-            new_min <= old_min && old_max <= new_max
-        }
+        (Some(old), Some(new)) => is_within(old, new),
         _ => matches!((old, new), (Type::F32, Type::F64) | (Type::Char | Type::Link, Type::Str)),
     }
 }
@@ -370,9 +378,7 @@ fn widens_key(old: Key, new: Key) -> bool {
         _ => None,
     };
     match (range(old), range(new)) {
-        (Some((old_min, old_max)), Some((new_min, new_max))) => {
-            new_min <= old_min && old_max <= new_max
-        }
+        (Some(old), Some(new)) => is_within(old, new),
         // Of `u128` only the front is a range above.
         (Some((0, _)), None) => new == Key::U128 || new == Key::Str,
         _ => new == Key::Str,

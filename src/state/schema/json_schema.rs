@@ -107,10 +107,12 @@ impl Schema {
         let items = json!({ "type": "array", "items": self.ty(item) });
         // Groups within groups without a name would double with each level.
         let ungrouped = match item {
-            Type::Groups(..) | Type::Map(..) | Type::Tree(_) | Type::Optional(_) => {
-                json!({ "type": "array" })
-            }
-            Type::List(_) | Type::MovableList(_) => json!({ "type": "array" }),
+            Type::Groups(..)
+            | Type::Map(..)
+            | Type::Tree(_)
+            | Type::Optional(_)
+            | Type::List(_)
+            | Type::MovableList(_) => json!({ "type": "array" }),
             _ => items.clone(),
         };
         json!({

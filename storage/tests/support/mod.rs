@@ -161,7 +161,7 @@ pub struct OneFails {
 
 impl OneFails {
     pub fn new(adapter: &SimAdapter, kind: AdapterErrorKind) -> Self {
-        Self { adapter: adapter.clone(), kind, fails: Arc::new(AtomicBool::new(true)) }
+        Self { adapter: adapter.clone(), kind, fails: Arc::default() }
     }
 }
 
