@@ -248,18 +248,13 @@ impl Server {
     }
 
     /// Sends every peer what it lacks (for at most five seconds), tells all peers that the server
-    /// shuts down, and waits until they know.
-    pub async fn shutdown(self) {
+    /// shuts down, and waits until they know. After that the addresses are free: another server
+    /// can listen on them at once.
+    pub async fn shutdown(mut self) {
         self.end();
         self.shared.stop.closed().await;
-        #[cfg(feature = "quic")]
-        for endpoint in self.listeners.iter().filter_map(|listener| listener.endpoint.as_ref()) {
-            // The last packets may need to be sent again. After that the address is free.
-            endpoint.wait_idle().await;
-        }
-        #[cfg(feature = "webtransport")]
-        for endpoint in self.listeners.iter().filter_map(|listener| listener.sessions.as_ref()) {
-            endpoint.wait_idle().await;
+        for listener in &mut self.listeners {
+            listener.free().await;
         }
     }
 

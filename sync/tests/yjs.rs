@@ -5,6 +5,8 @@
 //! then `cargo test --test yjs -- --include-ignored`.
 #![cfg(feature = "websocket")]
 
+mod support;
+
 use exostate::{Automerge, Counter, List, State, Store, Text};
 use exostate_sync::{
     AccessRequest, CloseReason, Config, Denial, Documents, Peer, Presence, Rights, Scheme, Server,
@@ -13,6 +15,7 @@ use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use std::process::Stdio;
 use std::time::Duration;
+use support::lasting_addr;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -40,7 +43,7 @@ async fn serve(store: &Store<Page>, config: Config) -> Server {
         .expect("valid")
         .with("other", Store::<Page, Automerge>::new())
         .expect("valid");
-    let addr = "127.0.0.1:0".parse().expect("valid");
+    let addr = lasting_addr();
     Server::builder(documents).config(config).websocket(addr).yjs().bind().await.expect("a server")
 }
 
@@ -773,18 +776,10 @@ fn a_provider_in_node_comes_back_to_a_document_that_it_may_only_read() {
         node.ask(json!({"op": "disconnect"})).await;
         let addr = writes.local_addr(Scheme::WebSocket).expect("it listens");
         writes.shutdown().await;
-        // The system may take a moment to free the address.
-        let _reads = loop {
-            let documents = Documents::new().with("a page", &store).expect("valid");
-            let reads = Server::builder(documents)
-                .config(Config::default().read_only())
-                .websocket(addr)
-                .yjs();
-            match reads.bind().await {
-                Ok(server) => break server,
-                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
-            }
-        };
+        let documents = Documents::new().with("a page", &store).expect("valid");
+        let reads =
+            Server::builder(documents).config(Config::default().read_only()).websocket(addr).yjs();
+        let _reads = reads.bind().await.expect("a server");
         for round in 0..3 {
             node.ask(json!({"op": "reconnect"})).await;
             node.synced().await;

@@ -101,6 +101,40 @@ impl std::fmt::Debug for Listener {
     }
 }
 
+impl Listener {
+    /// Comes back when another server can listen on this address.
+    pub(super) async fn free(&mut self) {
+        // The task that accepts connections owns a TCP socket. It was told to end.
+        self.accepting.abort();
+        let _ = (&mut self.accepting).await;
+        #[cfg(feature = "quic")]
+        if let Some(endpoint) = self.endpoint.take() {
+            // The last packets may need to be sent again.
+            endpoint.wait_idle().await;
+            drop(endpoint);
+            udp_is_free(self.addr).await;
+        }
+        #[cfg(feature = "webtransport")]
+        if let Some(endpoint) = self.sessions.take() {
+            endpoint.wait_idle().await;
+            drop(endpoint);
+            udp_is_free(self.addr).await;
+        }
+    }
+}
+
+/// Waits until this UDP address is free. quinn closes its socket in a task of its own and does not
+/// tell when. Another program may have taken the address: the wait ends after a second.
+#[cfg(feature = "quic")]
+async fn udp_is_free(addr: SocketAddr) {
+    for _ in 0..100 {
+        if std::net::UdpSocket::bind(addr).is_ok() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}
+
 impl ServerBuilder {
     pub(super) fn new(documents: Documents) -> Self {
         Self {

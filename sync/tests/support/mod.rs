@@ -5,7 +5,8 @@
 use exostate::{Digest, ReplicaId, Version};
 use exostate_sync::{Origin, Refusal, Replica, UpdateListener, UpdateSubscription};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 type Id = (u64, u64);
@@ -25,6 +26,21 @@ pub(crate) fn varint(mut number: u64) -> Vec<u8> {
 pub(crate) fn framed(kind: u8, payload: &[u8]) -> Vec<u8> {
     let sum = crc32fast::hash(&[&[kind], payload].concat());
     [&[kind][..], &varint(payload.len() as u64), &sum.to_le_bytes(), payload].concat()
+}
+
+/// An address at which a test starts one server after the other. The system gives ports from 32,768
+/// to whoever asks for any; such a port could be taken between the two servers.
+pub(crate) fn lasting_addr() -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    loop {
+        let step = NEXT.fetch_add(1, Ordering::SeqCst);
+        let port =
+            20_000 + (std::process::id() as u16).wrapping_mul(61).wrapping_add(step) % 12_000;
+        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        if TcpListener::bind(addr).is_ok() && UdpSocket::bind(addr).is_ok() {
+            return addr;
+        }
+    }
 }
 
 #[derive(Default)]

@@ -1,7 +1,7 @@
 //! The tests for transports over a network: host names, certificates and lost connections.
 
 use super::{holds, loopback, test};
-use crate::support::Mock;
+use crate::support::{Mock, lasting_addr};
 use exostate_sync::{
     Client, CloseReason, Config, ConfigError, ConnectError, Documents, Identity, Peer, Scheme,
     Server, ServerError, Status, Ticket, TicketError,
@@ -44,9 +44,18 @@ async fn serve(scheme: Scheme, replica: &Arc<Mock>) -> Server {
         .expect("a server")
 }
 
-/// Starts a server on an address that was in use before. The system may take a moment to free the
-/// address.
+/// Starts a server on an address that was in use before.
 async fn serve_again(
+    scheme: Scheme,
+    replica: &Arc<Mock>,
+    addr: SocketAddr,
+    identity: &Identity,
+) -> Server {
+    try_serve(scheme, replica, addr, copy(identity)).await.expect("the address is free")
+}
+
+/// The same after a server that was dropped: only `shutdown` waits until the address is free.
+async fn serve_after_drop(
     scheme: Scheme,
     replica: &Arc<Mock>,
     addr: SocketAddr,
@@ -84,25 +93,29 @@ fn a_lost_connection_is_opened_again_and_offline_edits_arrive() {
             let left = Mock::new(1);
             let right = Mock::new(2);
             right.add(b"first");
-            let server = serve(scheme, &right).await;
-            let addr = server.local_addr(scheme).expect("it listens");
-            let identity = copy(server.identity());
+            let addr = lasting_addr();
+            let identity = Identity::generate().expect("an identity");
+            let mut server = serve_again(scheme, &right, addr, &identity).await;
             let peer = eager()
                 .connect(left.clone(), server.ticket("roadmap").expect("served"))
                 .await
                 .expect("connected");
             peer.live().await.expect("in sync");
-            let mut server = Some(server);
             for round in 0..3 {
-                match server.take() {
-                    Some(server) if round == 1 => drop(server),
-                    Some(server) => server.shutdown().await,
-                    None => {}
+                let is_dropped = round == 1;
+                if is_dropped {
+                    drop(server);
+                } else {
+                    server.shutdown().await;
                 }
                 is_offline(&peer).await;
                 left.add(b"offline");
                 right.add(b"also offline");
-                server = Some(serve_again(scheme, &right, addr, &identity).await);
+                server = if is_dropped {
+                    serve_after_drop(scheme, &right, addr, &identity).await
+                } else {
+                    serve_again(scheme, &right, addr, &identity).await
+                };
                 peer.flush().await.expect("acknowledged");
                 tokio::join!(holds(&left, 3 + 2 * round), holds(&right, 3 + 2 * round));
                 peer.live().await.expect("in sync");
@@ -118,9 +131,9 @@ fn a_peer_that_starts_offline_connects_to_a_later_server() {
             let left = Mock::new(1);
             let right = Mock::new(2);
             left.add(b"offline");
-            let server = serve(scheme, &right).await;
-            let addr = server.local_addr(scheme).expect("it listens");
-            let identity = copy(server.identity());
+            let addr = lasting_addr();
+            let identity = Identity::generate().expect("an identity");
+            let server = serve_again(scheme, &right, addr, &identity).await;
             let ticket = server.ticket("roadmap").expect("served");
             server.shutdown().await;
             // A peer that does not answer within the idle time-out counts as lost.
