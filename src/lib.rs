@@ -33,14 +33,14 @@ pub use document::{Digest, ReplicaId};
 pub use error::Error;
 pub use exostate_derive::State;
 pub use library::{Handle, Library, LibraryCount, Loaded, Loader, OpenError, WeakHandle};
-pub use state::schema;
 #[cfg(feature = "serde")]
 pub use state::with_ids;
 pub use state::{
-    Anchor, AsPath, ChangeError, Counter, Edit, ElementId, ElementIdError, Groups, Link, List,
-    Look, Map, MapKey, Mend, Mismatch, MovableList, Node, Path, Place, Register, Scalar, Set,
+    Anchor, AsPath, ChangeError, Counter, Dynamic, Edit, ElementId, ElementIdError, Groups, Link,
+    List, Look, Map, MapKey, Mend, Mismatch, MovableList, Node, Path, Place, Register, Scalar, Set,
     State, Takes, Text, Tree, Violation, Whole,
 };
+pub use state::{dynamic, schema};
 pub use store::{
     Batch, Blame, ChangeStream, Changed, Cleanup, ConflictingValue, Diff, Differing, History,
     HistoryError, HistoryOptions, Joint, JointPatch, LocalUpdates, OwnedPatch, Pace, Paced, Patch,

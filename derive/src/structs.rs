@@ -494,8 +494,16 @@ pub fn derive_transparent(input: &Input, inner: &Field, skipped: &[Field]) -> To
         describe: {
             let (described, at) = (of_itself(quote!(describe)), inner.type_span);
             let (name, docs, runtime) = (&input.name, &input.docs, runtime.at(at));
-            quote_spanned! {at=>
-                #runtime::Describe::newtype::<Self>(#describe, #name, #docs, #described)
+            let ty = &inner.ty;
+            match &inner.default {
+                None => quote_spanned! {at=>
+                    #runtime::Describe::newtype::<Self>(#describe, #name, #docs, #described)
+                },
+                Some(default) => quote_spanned! {at=>
+                    #runtime::Describe::newtype_with_default::<Self, #ty>(
+                        #describe, #name, #docs, &(#default), #described,
+                    )
+                },
             }
         },
     };

@@ -93,7 +93,7 @@ pub fn name_in(path: &str) -> Option<&str> {
 #[error("the document holds the state type `{document}`, and was opened as `{opened}`")]
 pub struct TypeMismatch {
     document: String,
-    opened: &'static str,
+    opened: String,
 }
 
 impl TypeMismatch {
@@ -102,13 +102,14 @@ impl TypeMismatch {
     #[must_use]
     pub(crate) fn between<'a>(
         document: impl Iterator<Item = &'a str>,
-        opened: Option<&'static str>,
+        opened: Option<&str>,
     ) -> Option<Self> {
         let opened = opened?;
         let others = document.filter(|name| *name != opened).take(SHOWN_NAMES_MAX);
         let others: Vec<String> =
             others.map(|name| name.chars().take(SHOWN_CHARS_MAX).collect()).collect();
-        (!others.is_empty()).then(|| Self { document: others.join(", "), opened })
+        (!others.is_empty())
+            .then(|| Self { document: others.join(", "), opened: opened.to_owned() })
     }
 
     /// The name of the state type in the document. A name is cut after 64 characters. If the
@@ -121,7 +122,7 @@ impl TypeMismatch {
     /// The name of the state type as which the document was opened.
     #[must_use]
     pub fn opened(&self) -> &str {
-        self.opened
+        &self.opened
     }
 }
 

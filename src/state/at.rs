@@ -4,6 +4,8 @@ use std::cell::RefCell;
 
 use crate::document::key;
 
+use super::dynamic::TypeRef;
+
 /// A path and the position up to which it was followed.
 #[derive(Clone, Copy, Debug)]
 pub struct At<'a> {
@@ -13,20 +15,34 @@ pub struct At<'a> {
     /// The buffer for the elements of a collection, if the path's last segment,
     /// [`ANY`](super::ANY), asks for them.
     elements: Option<&'a RefCell<Vec<String>>>,
+    /// The type at the current place, if only a schema knows it.
+    ty: Option<TypeRef<'a>>,
 }
 
 impl<'a> At<'a> {
     /// The start of a path.
     #[must_use]
     pub fn start(path: &'a str) -> Self {
-        Self { path, done: 0, elements: None }
+        Self { path, done: 0, elements: None, ty: None }
     }
 
     /// The start of a path that ends in [`ANY`](super::ANY). The collection at that place must
     /// [offer](Self::offer) its elements.
     #[must_use]
     pub fn asking(path: &'a str, elements: &'a RefCell<Vec<String>>) -> Self {
-        Self { path, done: 0, elements: Some(elements) }
+        Self { path, done: 0, elements: Some(elements), ty: None }
+    }
+
+    /// The same start, in a state of a type that only a schema knows.
+    #[must_use]
+    pub fn typed(self, ty: Option<TypeRef<'a>>) -> Self {
+        Self { ty, ..self }
+    }
+
+    /// The type at the current place, if only a schema knows it.
+    #[must_use]
+    pub fn ty(self) -> Option<TypeRef<'a>> {
+        self.ty
     }
 
     /// Names the elements of a collection, as escaped segments, if the path asks for them.
@@ -63,6 +79,7 @@ impl<'a> At<'a> {
         }
         let (segment, _) = key::split_first(rest);
         let start = self.path.len() - rest.len();
-        Some((segment, Self { done: start + segment.len(), ..self }))
+        let ty = self.ty.and_then(|ty| ty.child(segment));
+        Some((segment, Self { done: start + segment.len(), ty, ..self }))
     }
 }

@@ -135,8 +135,9 @@ impl<T: Scalar> State for List<T> {
     fn read(reader: &mut Reader<'_, '_>) -> Option<Self> {
         let values = reader.list();
         let (mut items, mut misfits) = (Vec::with_capacity(values.len()), Vec::new());
+        let ty = reader.ty();
         for (index, value) in values.iter().enumerate() {
-            match T::from_value(value) {
+            match T::from_value_as(value, ty) {
                 Ok(item) => items.push(item),
                 Err(Mismatch(expected)) => {
                     if misfits.is_empty() {
@@ -160,7 +161,7 @@ impl<T: Scalar> State for List<T> {
     }
 
     fn follow(&mut self, at: At<'_>, cx: &Refresh<'_>) -> bool {
-        let after = cx.list_edits(at).and_then(|(list, edits)| self.after(list, edits));
+        let after = cx.list_edits(at).and_then(|(list, edits)| self.after(list, edits, at));
         after.map(|list| *self = list).is_some()
     }
 
@@ -193,16 +194,23 @@ impl<T: Scalar> State for List<T> {
 }
 
 impl<T: Scalar> List<T> {
+    /// A list of values of which no type is known.
+    pub(super) fn untyped(values: Vector<Value>) -> Self {
+        let items = values.iter().filter_map(|value| T::from_value(value).ok()).collect();
+        Self { items, misfits: Vector::new(), source: None }
+    }
+
     /// This list after the edits that led to `source`. `None` if they did not begin at the content
     /// of this list, or if an element does not fit. O(edits · log n).
-    fn after(&self, source: Vector<Value>, edits: &ListEdits) -> Option<Self> {
+    fn after(&self, source: Vector<Value>, edits: &ListEdits, at: At<'_>) -> Option<Self> {
         let before = self.source.as_ref().filter(|_| self.misfits.is_empty())?;
         if !before.ptr_eq(&edits.before) {
             return None;
         }
-        let mut items = self.items.clone();
+        let (mut items, ty) = (self.items.clone(), at.ty());
         for ListSplice { at, delete, insert } in &edits.splices {
-            let insert = insert.iter().map(T::from_value).collect::<Result<Vec<T>, _>>().ok()?;
+            let read = |value| T::from_value_as(value, ty);
+            let insert = insert.iter().map(read).collect::<Result<Vec<T>, _>>().ok()?;
             if at + delete > items.len() {
                 return None;
             }
@@ -242,7 +250,8 @@ fn splice<'i, T: Scalar>(
     delete: usize,
     items: impl Iterator<Item = &'i T>,
 ) {
-    let values = items.map(|item| item.to_value().and_then(Value::held));
+    let ty = writer.ty();
+    let values = items.map(|item| item.to_value_as(ty).and_then(Value::held));
     match values.collect::<Result<Vec<Value>, String>>() {
         Ok(values) if values.is_empty() && delete == 0 => {}
         Ok(values) => writer.splice_list(at, delete, values),

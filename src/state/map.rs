@@ -9,12 +9,14 @@ use uuid::Uuid;
 
 use crate::document::key;
 
+use super::dynamic::TypeRef;
 use super::schema::{self, Key};
 use super::shared::{Lookup, Shared};
 use super::stage::fingerprint;
 use super::violation::Mend;
 use super::{
-    ANY, At, ChangeError, Edit, Node, Place, Reader, Refresh, Shape, State, Takes, Writer,
+    ANY, At, ChangeError, Edit, Node, Place, Reader, Refresh, Shape, State, Takes, Violation,
+    Writer,
 };
 
 /// A type for the keys of a [`Map`] or the elements of a [`Set`](super::Set). Each value has
@@ -33,6 +35,18 @@ pub trait MapKey: Clone + Ord + Send + Sync + fmt::Debug + 'static {
     /// The key with this text. `None` if there is no such key, or if [`MapKey::to_text`] would
     /// write it differently.
     fn from_text(text: &str) -> Option<Self>;
+    /// The key with this text, of a type that is known at run time only.
+    #[doc(hidden)]
+    fn from_text_as(text: &str, ty: Option<TypeRef<'_>>) -> Option<Self> {
+        let _ = ty;
+        Self::from_text(text)
+    }
+    /// Whether this is a key of a type that is known at run time only.
+    #[doc(hidden)]
+    fn fits(&self, ty: Option<TypeRef<'_>>) -> bool {
+        let _ = ty;
+        true
+    }
     /// The type in a schema. It stays [`Key::Other`] for a type of the application's own.
     const KEY: Key = Key::Other;
 }
@@ -85,9 +99,23 @@ pub(crate) fn segment_of<K: MapKey>(key: &K) -> String {
     key::escape(&key.to_text()).into_owned()
 }
 
-/// The key of a segment.
-pub(crate) fn key_of<K: MapKey>(segment: &str) -> Option<K> {
-    K::from_text(&key::unescape(segment)?)
+/// The key of a segment. `ty` is the type of the map or set, if only a schema knows it.
+pub(crate) fn key_of<K: MapKey>(segment: &str, ty: Option<TypeRef<'_>>) -> Option<K> {
+    K::from_text_as(&key::unescape(segment)?, ty)
+}
+
+/// Fails if only a schema knows the type of the keys here, and this is none of them.
+pub(super) fn check_key<K: MapKey>(place: &Edit<'_>, key: &K) -> Result<(), ChangeError> {
+    if key.fits(place.ty()) {
+        return Ok(());
+    }
+    let path = place.path().to_owned();
+    let misfit = Violation {
+        path,
+        expected: "a key of the type of the others".to_owned(),
+        found: format!("{key:?}"),
+    };
+    Err(ChangeError::Misfit { misfits: vec![misfit] })
 }
 
 /// Records or values by key, sorted by key. Two replicas that concurrently insert the same key end
@@ -236,9 +264,10 @@ impl<K: MapKey, V: State> State for Map<K, V> {
 
     fn read(reader: &mut Reader<'_, '_>) -> Option<Self> {
         let mut entries = Vec::new();
+        let ty = reader.ty();
         reader.each_child(|segment, reader| {
             // A segment that is the text of no key is skipped, whatever it holds.
-            let Some(key) = key_of::<K>(segment) else { return };
+            let Some(key) = key_of::<K>(segment, ty) else { return };
             if let Some(value) = reader.slot::<V>() {
                 entries.push((Shared::new(key), Arc::new(value)));
             }
@@ -247,8 +276,9 @@ impl<K: MapKey, V: State> State for Map<K, V> {
     }
 
     fn refresh(&mut self, at: At<'_>, cx: &mut Refresh<'_>) {
-        let Some((segment, at)) = at.next() else { return };
-        let Some(key) = key_of::<K>(segment) else { return };
+        let Some((segment, below)) = at.next() else { return };
+        let Some(key) = key_of::<K>(segment, at.ty()) else { return };
+        let at = below;
         if !at.is_end() {
             if let Some(value) = self.0.get_mut(&Lookup(&key)) {
                 Arc::make_mut(value).refresh(at, cx);
@@ -268,7 +298,9 @@ impl<K: MapKey, V: State> State for Map<K, V> {
                 at.offer(self.iter().map(|(key, _)| segment_of(key)));
                 None
             }
-            Some((segment, rest)) => self.0.get(&Lookup(&key_of::<K>(segment)?))?.locate(rest),
+            Some((segment, rest)) => {
+                self.0.get(&Lookup(&key_of::<K>(segment, at.ty())?))?.locate(rest)
+            }
         }
     }
 
@@ -323,6 +355,7 @@ impl<K: MapKey, V: State> Node<Edit<'_>, Map<K, V>> {
         K: Takes<Q>,
     {
         let key = K::take(key);
+        check_key(&self.place, &key)?;
         let there = self.place.look(|map: &Map<K, V>| {
             map.get(&key).is_some_and(|old| fingerprint(old) == fingerprint(&value))
         })?;

@@ -8,6 +8,7 @@
 mod at;
 mod collection;
 mod counter;
+pub mod dynamic;
 mod element_id;
 mod groups;
 mod holds;
@@ -39,6 +40,8 @@ mod writer;
 
 pub use at::At;
 pub use counter::Counter;
+pub use dynamic::Dynamic;
+pub(crate) use dynamic::{TypeRef, Types};
 pub use element_id::{ElementId, ElementIdError};
 pub use groups::Groups;
 pub use holds::{Holds, Named};
@@ -71,7 +74,9 @@ pub use writer::Writer;
 
 use std::any::Any;
 
-use schema::{Describe, Schema, Type};
+use crate::document::value::Value;
+
+use schema::{Describe, RegisterValue, Schema, Type};
 
 /// A type that can be kept in a document. Derive it: `#[derive(State)]`.
 ///
@@ -105,6 +110,37 @@ pub trait State: Clone + Send + Sync + Sized + 'static {
     /// the type is not a struct or enum of the application, and a document of this type has no
     /// name.
     const STATE_NAME: Option<&'static str> = None;
+
+    /// [`State::MARKED`] of a type that may be known at run time only.
+    #[doc(hidden)]
+    #[must_use]
+    fn marked(ty: Option<TypeRef<'_>>) -> bool {
+        let _ = ty;
+        Self::MARKED
+    }
+
+    /// [`State::SCALAR`] of a type that may be known at run time only.
+    #[doc(hidden)]
+    #[must_use]
+    fn scalar(ty: Option<TypeRef<'_>>) -> bool {
+        let _ = ty;
+        Self::SCALAR
+    }
+
+    /// [`State::initial`] of a type that may be known at run time only.
+    #[doc(hidden)]
+    #[must_use]
+    fn initial_of(ty: Option<TypeRef<'_>>) -> Self {
+        let _ = ty;
+        Self::initial()
+    }
+
+    /// Whether a slot with this value has a marker: see [`State::MARKED`].
+    #[doc(hidden)]
+    #[must_use]
+    fn is_marked(&self) -> bool {
+        Self::MARKED
+    }
 
     /// The accessor at `place`.
     fn node<P: Place>(place: P) -> Self::Node<P>;
@@ -146,7 +182,7 @@ pub trait State: Clone + Send + Sync + Sized + 'static {
     /// Describes the type for a schema: see [`Describe`].
     fn describe(describe: &mut Describe) -> Type {
         let _ = describe;
-        Type::Other("unknown".to_owned())
+        Type::Other("unknown".to_owned(), RegisterValue(Value::Null))
     }
 
     /// The structure of this type as a value: see [`Schema`]. O(number of types).

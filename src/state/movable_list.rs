@@ -231,6 +231,28 @@ impl<T: Clone> MovableList<T> {
     }
 }
 
+#[cfg(feature = "serde")]
+impl<T> MovableList<T> {
+    /// The same list with other values. `None` if one of them cannot be made; `map` is called for
+    /// all of them.
+    pub(super) fn try_map<U: Clone>(
+        &self,
+        map: &mut impl FnMut(&T) -> Option<U>,
+    ) -> Option<MovableList<U>> {
+        let entries = self.entries.iter().map(|Entry { position, id, value }| {
+            let value = Arc::new(map(value)?);
+            Some(Entry { position: position.clone(), id: *id, value })
+        });
+        let entries: Vec<_> = entries.collect();
+        let entries: Vec<_> = entries.into_iter().collect::<Option<_>>()?;
+        Some(MovableList {
+            entries: entries.into_iter().collect(),
+            positions: self.positions.clone(),
+            detached: self.detached,
+        })
+    }
+}
+
 impl<'a, T: Clone> IntoIterator for &'a MovableList<T> {
     type Item = &'a T;
     type IntoIter = Box<dyn DoubleEndedIterator<Item = &'a T> + 'a>;

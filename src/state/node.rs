@@ -7,6 +7,7 @@ use std::marker::PhantomData;
 
 use crate::document::key;
 
+use super::dynamic::{self, TypeRef};
 use super::stage::{ChangeError, StageAccess};
 use super::{Mend, Scalar, State, Takes, Writer};
 
@@ -116,6 +117,16 @@ impl<'a> Edit<'a> {
         &self.path
     }
 
+    /// The type at this place, if only a schema knows it.
+    pub(crate) fn ty(&self) -> Option<TypeRef<'_>> {
+        self.stage.ty()?.below(&self.path)
+    }
+
+    /// Whether the schema knows the state's type.
+    pub(crate) fn is_typed(&self) -> bool {
+        self.stage.ty().is_some()
+    }
+
     /// Calls `look` with the staged value at this place.
     pub(crate) fn look<T: 'static, R>(&self, look: impl FnOnce(&T) -> R) -> Result<R, ChangeError> {
         let mut look = Some(look);
@@ -171,7 +182,8 @@ impl<'a> Edit<'a> {
     /// Makes the register of each enum along the path name its variant. An enum that was never
     /// written shows its default variant; the first edit inside the enum must write that variant.
     fn name_variants(&self, writer: &mut Writer<'_, '_>) {
-        for &(of, variant) in &self.variants {
+        let by_type = self.stage.ty().map(|ty| dynamic::variants(ty, &self.path));
+        for &(of, variant) in by_type.as_ref().unwrap_or(&self.variants) {
             let of = self.path.get(..of).unwrap_or("");
             let variant = self.path.get(..variant).unwrap_or("");
             writer.core.name_variant(of, key::below(variant, of));
@@ -201,9 +213,10 @@ impl Drop for Saved<'_> {
 }
 
 /// A located value as the type that its path promises. The inside of an option has the path of the
-/// option.
+/// option. A dynamic value is the collection in it, too.
 pub(crate) fn typed<T: 'static>(value: &dyn Any) -> Option<&T> {
-    value.downcast_ref::<T>().or_else(|| value.downcast_ref::<Option<T>>()?.as_ref())
+    let found = value.downcast_ref::<T>().or_else(|| value.downcast_ref::<Option<T>>()?.as_ref());
+    found.or_else(|| dynamic::part_of(value))
 }
 
 impl Place for Edit<'_> {
@@ -320,16 +333,19 @@ impl<T: Whole> Node<Edit<'_>, T> {
     {
         let old = self.value()?;
         let new = T::take(value);
-        self.place.write_with(Mend::Reset, |writer| match writer.own() {
-            None if !T::MARKED => {
-                if !T::SCALAR {
-                    writer.clear_below();
-                }
-                new.write(None, writer);
-            }
-            _ => old.reconcile(&new, writer),
-        })
+        self.place.write_with(Mend::Reset, |writer| set_whole(&old, &new, writer))
     }
+}
+
+/// Replaces a value as a whole. One that was never written is written, even if it is the default.
+pub(super) fn set_whole<T: State>(old: &T, new: &T, writer: &mut Writer<'_, '_>) {
+    if writer.own().is_some() || T::marked(writer.ty()) {
+        return old.reconcile(new, writer);
+    }
+    if !T::scalar(writer.ty()) {
+        writer.clear_below();
+    }
+    new.write(None, writer);
 }
 
 /// A type that is set as a whole: scalars, options, and every struct and enum with

@@ -59,7 +59,9 @@ impl<T: State> State for Option<T> {
         match (self, unless) {
             (None, Some(None)) => {}
             (None, _) => writer.put(Value::Null),
-            (Some(value), Some(Some(unless))) if !T::MARKED => value.write(Some(unless), writer),
+            (Some(value), Some(Some(unless))) if !value.is_marked() => {
+                value.write(Some(unless), writer);
+            }
             (Some(value), _) => writer.write_slot(value),
         }
     }

@@ -4,12 +4,13 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use crate::document::key::{self, Key};
-use crate::document::ops::ListEdits;
+use crate::document::ops::{ListEdits, SequenceKind};
 use crate::document::replica;
 use crate::document::rope::Rope;
 use crate::document::source::Source;
 use crate::document::value::Value;
 
+use super::dynamic::TypeRef;
 use super::position::{self, Position};
 use super::violation::Violations;
 use super::{At, State};
@@ -21,6 +22,8 @@ pub struct Reader<'a, 'v> {
     entries: &'a [(Key, Value)],
     path: Cow<'a, str>,
     violations: &'v mut Violations,
+    /// The type of the value, if only a schema knows it.
+    ty: Option<TypeRef<'a>>,
 }
 
 impl<'a, 'v> Reader<'a, 'v> {
@@ -29,8 +32,40 @@ impl<'a, 'v> Reader<'a, 'v> {
         entries: &'a [(Key, Value)],
         path: &'a str,
         violations: &'v mut Violations,
+        ty: Option<TypeRef<'a>>,
     ) -> Self {
-        Self { source, entries, path: Cow::Borrowed(path), violations }
+        Self { source, entries, path: Cow::Borrowed(path), violations, ty }
+    }
+
+    /// The type of the value, if only a schema knows it.
+    pub(crate) fn ty(&self) -> Option<TypeRef<'a>> {
+        self.ty
+    }
+
+    /// A reader of the same value, as another type.
+    pub(crate) fn as_type(&mut self, ty: TypeRef<'a>) -> Reader<'a, '_> {
+        let Self { source, entries, path, violations, .. } = self;
+        Reader { source: *source, entries, path: path.clone(), violations, ty: Some(ty) }
+    }
+
+    /// The registers at and below the path, in order.
+    pub(crate) fn entries(&self) -> &'a [(Key, Value)] {
+        self.entries
+    }
+
+    /// Another text of the document.
+    pub(crate) fn text_at(&self, path: &str) -> Rope {
+        self.source.text(path)
+    }
+
+    /// Another list of the document.
+    pub(crate) fn list_at(&self, path: &str) -> replica::List {
+        self.source.list(path)
+    }
+
+    /// The sequences at and below the path that are not empty.
+    pub(crate) fn sequences(&self) -> Vec<(SequenceKind, Key)> {
+        self.source.sequences(&self.path)
     }
 
     /// The path of the value.
@@ -85,10 +120,36 @@ impl<'a, 'v> Reader<'a, 'v> {
         read(&mut self.below(entries, name))
     }
 
+    /// Reads a field of a type that only a schema knows, as [`Reader::field`] does.
+    pub(crate) fn field_as<T>(
+        &mut self,
+        name: &str,
+        ty: TypeRef<'a>,
+        scalar: bool,
+        read: impl FnOnce(&mut Reader<'_, '_>) -> Option<T>,
+    ) -> Option<T> {
+        let entries = self.entries_of(name);
+        if entries.is_empty() && scalar {
+            return None;
+        }
+        read(&mut self.below_as(entries, name, Some(ty)))
+    }
+
     /// Reads below a segment: the fields of an enum's variant.
     pub fn within<R>(&mut self, segment: &str, read: impl FnOnce(&mut Reader<'_, '_>) -> R) -> R {
         let entries = self.entries_of(segment);
         read(&mut self.below(entries, segment))
+    }
+
+    /// As [`Reader::within`], of a type that only a schema knows.
+    pub(crate) fn within_as<R>(
+        &mut self,
+        segment: &str,
+        ty: TypeRef<'a>,
+        read: impl FnOnce(&mut Reader<'a, '_>) -> R,
+    ) -> R {
+        let entries = self.entries_of(segment);
+        read(&mut self.below_as(entries, segment, Some(ty)))
     }
 
     /// Calls `each` for every segment directly below the path, in order, with a reader for that
@@ -116,7 +177,7 @@ impl<'a, 'v> Reader<'a, 'v> {
 
     /// Reads the value of a slot. `None` if the slot is not filled.
     pub fn slot<T: State>(&mut self) -> Option<T> {
-        if T::MARKED && matches!(self.own(), None | Some(Value::Null)) {
+        if T::marked(self.ty) && matches!(self.own(), None | Some(Value::Null)) {
             return None;
         }
         T::read(self)
@@ -132,6 +193,16 @@ impl<'a, 'v> Reader<'a, 'v> {
     }
 
     fn below(&mut self, entries: &'a [(Key, Value)], segment: &str) -> Reader<'a, '_> {
+        let ty = self.ty.and_then(|ty| ty.child(segment));
+        self.below_as(entries, segment, ty)
+    }
+
+    fn below_as(
+        &mut self,
+        entries: &'a [(Key, Value)],
+        segment: &str,
+        ty: Option<TypeRef<'a>>,
+    ) -> Reader<'a, '_> {
         let separator = usize::from(!self.path.is_empty());
         let path = match entries
             .first()
@@ -140,7 +211,7 @@ impl<'a, 'v> Reader<'a, 'v> {
             Some(path) => Cow::Borrowed(path),
             None => Cow::Owned(key::join(&self.path, segment)),
         };
-        Reader { source: self.source, entries, path, violations: self.violations }
+        Reader { source: self.source, entries, path, violations: self.violations, ty }
     }
 }
 
@@ -161,6 +232,8 @@ fn segment_order(path: &str, segment: &str) -> Ordering {
 pub struct Refresh<'a> {
     source: &'a dyn Source,
     violations: &'a mut Violations,
+    /// The type of the state, if only a schema knows it.
+    ty: Option<TypeRef<'a>>,
     /// The path that was last read as a whole. Touched paths below it need no second reading.
     covered: Option<String>,
     /// How many steps were done so far besides reading. Above some number of steps, a type reads
@@ -169,8 +242,12 @@ pub struct Refresh<'a> {
 }
 
 impl<'a> Refresh<'a> {
-    pub(crate) fn new(source: &'a dyn Source, violations: &'a mut Violations) -> Self {
-        Self { source, violations, covered: None, steps: 0 }
+    pub(crate) fn new(
+        source: &'a dyn Source,
+        violations: &'a mut Violations,
+        ty: Option<TypeRef<'a>>,
+    ) -> Self {
+        Self { source, violations, ty, covered: None, steps: 0 }
     }
 
     /// Patches one touched path into the view. Call it with the paths in the order of their keys.
@@ -178,11 +255,13 @@ impl<'a> Refresh<'a> {
         if self.covered.as_deref().is_some_and(|covered| key::is_within(path, covered)) {
             return;
         }
-        if path.is_empty() && !S::MARKED {
+        let at = At::start(path).typed(self.ty);
+        if path.is_empty() && !S::marked(self.ty) {
             // The whole state is an enum, a scalar or an option.
-            *view = self.read("", |reader| S::read(reader), S::SCALAR).unwrap_or_else(S::initial);
+            let read = self.read(at, |reader| S::read(reader), S::scalar(self.ty));
+            *view = read.unwrap_or_else(|| S::initial_of(self.ty));
         } else {
-            view.refresh(At::start(path), self);
+            view.refresh(at, self);
         }
     }
 
@@ -194,7 +273,7 @@ impl<'a> Refresh<'a> {
         scalar: bool,
         read: impl FnOnce(&mut Reader<'_, '_>) -> Option<T>,
     ) -> Option<T> {
-        self.read(at.here(), read, scalar)
+        self.read(at, read, scalar)
     }
 
     /// The list at which the path ends, and the edits that led to its content, if they are known.
@@ -204,7 +283,7 @@ impl<'a> Refresh<'a> {
 
     /// Reads a slot again. `None` if the slot is empty.
     pub fn slot<T: State>(&mut self, at: At<'_>) -> Option<T> {
-        self.read(at.here(), |reader| reader.slot(), T::SCALAR)
+        self.read(at, |reader| reader.slot(), T::scalar(at.ty()))
     }
 
     pub(crate) fn steps(&self) -> usize {
@@ -219,16 +298,17 @@ impl<'a> Refresh<'a> {
     /// value then need no reading of their own.
     pub(crate) fn read_anew<T: State>(&mut self, at: At<'_>) -> Option<T> {
         self.steps = 0;
-        self.read(at.here(), |reader| T::read(reader), T::SCALAR)
+        self.read(at, |reader| T::read(reader), T::scalar(at.ty()))
     }
 
     /// Reads a whole value again.
     fn read<T>(
         &mut self,
-        path: &str,
+        at: At<'_>,
         read: impl FnOnce(&mut Reader<'_, '_>) -> Option<T>,
         scalar: bool,
     ) -> Option<T> {
+        let path = at.here();
         self.violations.forget(path);
         let entries = match scalar {
             true => self
@@ -242,7 +322,7 @@ impl<'a> Refresh<'a> {
                 self.source.scan(path)
             }
         };
-        read(&mut Reader::new(self.source, &entries, path, self.violations))
+        read(&mut Reader::new(self.source, &entries, path, self.violations, at.ty()))
     }
 
     /// One register of the document.

@@ -72,17 +72,14 @@ where
     fn from_value(value: &Value) -> Result<Self, Mismatch> {
         const EXPECTED: Mismatch = Mismatch("CBOR of the register's type");
         let Value::Bytes(bytes) = value else { return Err(EXPECTED) };
-        let mut rest = bytes.as_ref();
-        let read = ciborium::de::from_reader_with_recursion_limit(&mut rest, DEPTH_MAX)
-            .map_err(|_| EXPECTED)?;
-        if rest.is_empty() { Ok(Self(read)) } else { Err(EXPECTED) }
+        decode(bytes).map(Self).ok_or(EXPECTED)
     }
 
     fn initial() -> Self {
         Self::default()
     }
     fn describe() -> schema::Type {
-        schema::Type::Register
+        schema::Type::Register(schema::initial_register::<Self>())
     }
 
     fn same(&self, other: &Self) -> bool {
@@ -150,6 +147,18 @@ fn encode(value: &Cbor) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     ciborium::into_writer(value, &mut bytes).map_err(|error| error.to_string())?;
     Ok(bytes)
+}
+
+/// A value in a register's bytes. `None` if they hold another type, or more than one value.
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    let mut rest = bytes;
+    let read = ciborium::de::from_reader_with_recursion_limit(&mut rest, DEPTH_MAX).ok()?;
+    rest.is_empty().then_some(read)
+}
+
+/// What a register's bytes hold, whatever the type.
+pub(crate) fn decode_cbor(bytes: &[u8]) -> Option<Cbor> {
+    decode(bytes)
 }
 
 /// Whether both values have the same bytes.

@@ -7,7 +7,8 @@ use uuid::Uuid;
 
 use crate::document::value::Value;
 
-use super::schema::{Describe, Type};
+use super::dynamic::TypeRef;
+use super::schema::{Describe, Type, initial_register};
 use super::{At, ChangeError, Edit, Node, Place, Reader, Refresh, Shape, State, Writer};
 
 /// The expected form of a register whose value does not fit.
@@ -38,6 +39,18 @@ pub trait Scalar: Clone + PartialEq + Send + Sync + 'static {
     /// # Errors
     /// Returns the expected form, for example "a uuid".
     fn from_value(value: &Value) -> Result<Self, Mismatch>;
+    /// Reads a neutral value of a type that is known at run time only.
+    #[doc(hidden)]
+    fn from_value_as(value: &Value, ty: Option<TypeRef<'_>>) -> Result<Self, Mismatch> {
+        let _ = ty;
+        Self::from_value(value)
+    }
+    /// The neutral value, of a type that is known at run time only.
+    #[doc(hidden)]
+    fn to_value_as(&self, ty: Option<TypeRef<'_>>) -> Result<Value, String> {
+        let _ = ty;
+        self.to_value()
+    }
     /// The value of a register that was never written.
     fn initial() -> Self;
     /// Whether both values have the same written form, so that neither needs to replace the other.
@@ -46,15 +59,15 @@ pub trait Scalar: Clone + PartialEq + Send + Sync + 'static {
         self == other
     }
     /// The type in a schema. A type of the application's own is [`Type::Other`] with the form that it
-    /// expects, which is the default.
+    /// expects, which is what this method says unless it is implemented.
     #[must_use]
     fn describe() -> Type {
-        Type::Other(expected::<Self>().to_owned())
+        Type::Other(expected::<Self>().to_owned(), initial_register::<Self>())
     }
 }
 
 /// The form that a type expects in its register.
-fn expected<T: Scalar>() -> &'static str {
+pub(crate) fn expected<T: Scalar>() -> &'static str {
     match T::from_value(&Value::Unknown("nothing that any type reads")) {
         Err(Mismatch(expected)) => expected,
         Ok(_) => "any",

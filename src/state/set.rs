@@ -6,7 +6,7 @@ use std::fmt;
 
 use crate::document::value::Value;
 
-use super::map::{MapKey, key_of, segment_of};
+use super::map::{MapKey, check_key, key_of, segment_of};
 use super::schema;
 use super::shared::{Lookup, Shared};
 use super::{
@@ -127,18 +127,19 @@ impl<T: MapKey> State for Set<T> {
 
     fn read(reader: &mut Reader<'_, '_>) -> Option<Self> {
         let mut items = Vec::new();
+        let ty = reader.ty();
         reader.each_child(|segment, reader| {
             if reader.own().is_some() {
-                items.extend(key_of::<T>(segment));
+                items.extend(key_of::<T>(segment, ty));
             }
         });
         Some(items.into_iter().collect())
     }
 
     fn refresh(&mut self, at: At<'_>, cx: &mut Refresh<'_>) {
-        let Some((segment, at)) = at.next().filter(|(_, rest)| rest.is_end()) else { return };
-        let Some(item) = key_of::<T>(segment) else { return };
-        match cx.register(at.here()) {
+        let Some((segment, below)) = at.next().filter(|(_, rest)| rest.is_end()) else { return };
+        let Some(item) = key_of::<T>(segment, at.ty()) else { return };
+        match cx.register(below.here()) {
             Some(_) => drop(self.0.insert(Shared::new(item))),
             None => drop(self.0.remove(&Lookup(&item))),
         }
@@ -153,7 +154,7 @@ impl<T: MapKey> State for Set<T> {
             }
             // The presence of one element, as a bool.
             Some((segment, _)) => {
-                self.contains(&key_of::<T>(segment)?).then_some(&true as &dyn Any)
+                self.contains(&key_of::<T>(segment, at.ty())?).then_some(&true as &dyn Any)
             }
         }
     }
@@ -195,6 +196,7 @@ impl<T: MapKey> Node<Edit<'_>, Set<T>> {
         T: Takes<Q>,
     {
         let item = T::take(item);
+        check_key(&self.place, &item)?;
         let found = self.place.look(|set: &Set<T>| set.contains(&item))?;
         // The register is written even if the set contains the element, so that the element
         // survives a concurrent removal by a replica that does not know this addition. The value

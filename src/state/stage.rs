@@ -17,9 +17,10 @@ use crate::document::rope::Rope;
 use crate::document::source::Source;
 use crate::document::value::Value;
 
+use super::dynamic::TypeRef;
 use super::position::Stamp;
 use super::savepoint::{Mark, UndoLog};
-use super::violation::Violations;
+use super::violation::{Violation, Violations};
 use super::{At, Edit, ElementId, Mend, Refresh, State, Writer};
 
 /// The reason why an edit in a change cannot be made. If the closure of the change returns it,
@@ -44,6 +45,13 @@ pub enum ChangeError {
         end: usize,
         /// The length.
         len: usize,
+    },
+    /// A value does not fit the schema of a state whose type is known at run time: see
+    /// [`Dynamic`](crate::Dynamic).
+    #[error("{}", misfits.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Misfit {
+        /// The places that do not fit, with what the schema expects and what was found there.
+        misfits: Vec<Violation>,
     },
     /// The value cannot be written.
     #[error("{path}: {reason}")]
@@ -129,6 +137,8 @@ pub(crate) struct StageCore<'d> {
     misfits: Option<BTreeSet<Key>>,
     /// Whether the change is an undo, see [`Stage::raw`].
     raw: bool,
+    /// The type of the state, if only a schema knows it.
+    ty: Option<TypeRef<'d>>,
 }
 
 impl<'d> StageCore<'d> {
@@ -150,11 +160,17 @@ impl<'d> StageCore<'d> {
             restores_ids: false,
             misfits: None,
             raw: false,
+            ty: None,
         }
     }
 
     pub(crate) fn replica(&self) -> ReplicaId {
         self.replica
+    }
+
+    /// The type of the state, if only a schema knows it.
+    pub(crate) fn ty(&self) -> Option<TypeRef<'d>> {
+        self.ty
     }
 
     /// How many ops were staged so far. A caller compares two counts to see whether a write did
@@ -468,7 +484,7 @@ pub(crate) fn written_registers<T: State>(value: &T) -> Vec<(String, Value)> {
 }
 
 /// An empty document.
-struct Nothing;
+pub(crate) struct Nothing;
 
 impl Source for Nothing {
     fn register(&self, _path: &str) -> Option<Value> {
@@ -495,6 +511,8 @@ pub struct Stage<'d, S> {
     violations: RefCell<Violations>,
     /// The states to which the open savepoints go back, the innermost last.
     saved: RefCell<Vec<(Mark, S, Violations)>>,
+    /// The type of the state, if only a schema knows it.
+    ty: Option<TypeRef<'d>>,
 }
 
 /// The result of a stage when its closure has returned.
@@ -516,13 +534,16 @@ impl<'d, S: State> Stage<'d, S> {
         violations: Violations,
         replica: ReplicaId,
         next_element: &'d AtomicU64,
+        ty: Option<TypeRef<'d>>,
     ) -> Self {
-        let core = StageCore::new(document, replica, next_element);
+        let mut core = StageCore::new(document, replica, next_element);
+        core.ty = ty;
         Self {
             core: RefCell::new(core),
             view: RefCell::new(view),
             violations: RefCell::new(violations),
             saved: RefCell::default(),
+            ty,
         }
     }
 
@@ -595,6 +616,8 @@ pub(crate) trait StageAccess {
     fn close(&self, keep: bool);
     /// The first error: a value that could not be written.
     fn failure(&self) -> Option<ChangeError>;
+    /// The type of the state, if only a schema knows it.
+    fn ty(&self) -> Option<TypeRef<'_>>;
 }
 
 impl<S: State> StageAccess for Stage<'_, S> {
@@ -626,7 +649,7 @@ impl<S: State> StageAccess for Stage<'_, S> {
         touched.dedup();
         let mut view = self.view.borrow_mut();
         let mut violations = self.violations.borrow_mut();
-        let mut refresh = Refresh::new(&*core, &mut violations);
+        let mut refresh = Refresh::new(&*core, &mut violations, core.ty);
         touched.iter().for_each(|path| refresh.touch(&mut *view, path.as_str()));
         core.list_edits.clear();
         core.writing = false;
@@ -652,5 +675,9 @@ impl<S: State> StageAccess for Stage<'_, S> {
 
     fn failure(&self) -> Option<ChangeError> {
         self.core.borrow().failure()
+    }
+
+    fn ty(&self) -> Option<TypeRef<'_>> {
+        self.ty
     }
 }

@@ -164,7 +164,9 @@ impl Text {
     pub(crate) fn rope(&self) -> &Rope {
         &self.0
     }
+}
 
+impl Text {
     pub(crate) fn from_rope(rope: Rope) -> Self {
         Self(rope)
     }

@@ -5,24 +5,51 @@ use crate::document::rope::Rope;
 use crate::document::source::Source;
 use crate::document::value::Value;
 
+use super::dynamic::TypeRef;
 use super::stage::StageCore;
-use super::{ElementId, State};
+use super::{ElementId, State, Violation};
 
 /// Writes at one path of a staged change.
 pub struct Writer<'c, 'd> {
     pub(crate) core: &'c mut StageCore<'d>,
     path: String,
+    /// The type at the path, if only a schema knows it.
+    ty: Option<TypeRef<'d>>,
 }
 
 impl<'c, 'd> Writer<'c, 'd> {
     pub(crate) fn new(core: &'c mut StageCore<'d>, path: &str) -> Self {
-        Self { core, path: path.to_owned() }
+        let ty = core.ty().and_then(|ty| ty.below(path));
+        Self { core, path: path.to_owned(), ty }
     }
 
     /// The path at which this writer writes.
     #[must_use]
     pub fn path(&self) -> &str {
         &self.path
+    }
+
+    /// The type at the path, if only a schema knows it.
+    pub(crate) fn ty(&self) -> Option<TypeRef<'d>> {
+        self.ty
+    }
+
+    /// Writes the same place as another type.
+    pub(crate) fn as_type<R>(
+        &mut self,
+        ty: Option<TypeRef<'d>>,
+        write: impl FnOnce(&mut Self) -> R,
+    ) -> R {
+        let before = std::mem::replace(&mut self.ty, ty);
+        let result = write(self);
+        self.ty = before;
+        result
+    }
+
+    /// Whether the schema knows the state's type. If it does, [`Writer::ty`] is `None` only at
+    /// places that the type has not.
+    pub(crate) fn is_typed(&self) -> bool {
+        self.core.ty().is_some()
     }
 
     /// The staged register at the path.
@@ -57,6 +84,12 @@ impl<'c, 'd> Writer<'c, 'd> {
         self.core.fail(super::ChangeError::Invalid { path: self.path.clone(), reason });
     }
 
+    /// Makes the change fail, because a value does not fit the schema.
+    pub(crate) fn misfit(&mut self, expected: String, found: String) {
+        let misfit = Violation { path: self.path.clone(), expected, found };
+        self.core.fail(super::ChangeError::Misfit { misfits: vec![misfit] });
+    }
+
     /// Writes below the path. `segment` is escaped.
     pub fn at<R>(&mut self, segment: &str, write: impl FnOnce(&mut Writer<'_, 'd>) -> R) -> R {
         let len = self.path.len();
@@ -65,7 +98,8 @@ impl<'c, 'd> Writer<'c, 'd> {
         }
         self.path.push_str(segment);
         let path = std::mem::take(&mut self.path);
-        let mut below = Writer { core: self.core, path };
+        let ty = self.ty.and_then(|ty| ty.child(segment));
+        let mut below = Writer { core: self.core, path, ty };
         let result = write(&mut below);
         self.path = below.path;
         self.path.truncate(len);
@@ -90,7 +124,7 @@ impl<'c, 'd> Writer<'c, 'd> {
 
     /// Writes the marker and the value of a slot.
     pub(crate) fn write_slot<T: State>(&mut self, value: &T) {
-        if T::MARKED {
+        if value.is_marked() {
             self.put(Value::Bool(true));
         }
         value.write(None, self);

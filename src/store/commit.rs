@@ -41,7 +41,7 @@ impl<'a, S: State, B: Backend> StoreRef<'a, S, B> {
     pub(super) fn stage(&self) -> Stage<'a, S> {
         let view = S::clone(&self.typed.view);
         let violations = self.typed.violations.clone();
-        Stage::new(self.replica, view, violations, self.replica.id(), self.next_element)
+        Stage::new(self.replica, view, violations, self.replica.id(), self.next_element, self.ty)
     }
 }
 
@@ -114,7 +114,8 @@ impl<S: State, B: Backend> Store<S, B> {
         let lock = self.shared.typed.lock();
         let typed = lock.borrow();
         let next_element = &turn.document.next_element;
-        look(StoreRef { replica: &replica, typed: &typed, next_element })
+        let ty = self.shared.ty();
+        look(StoreRef { replica: &replica, typed: &typed, next_element, ty })
     }
 
     /// Calls `work` with the document and the store's data, to change them. Nothing else may borrow
@@ -202,7 +203,7 @@ impl<S: State, B: Backend> Store<S, B> {
                 let revived = recording.take_revived();
                 Entry::of(&ops, (&texts, &lists), core.replica, &mut tracks, revived)
             });
-            let name = name_for::<S, B>(core.replica);
+            let name = name_for(&*self.shared, core.replica);
             writes_name = name.is_some();
             Ok((core.replica.commit_named(&ops, name, texts, lists), entry))
         })?;

@@ -57,11 +57,13 @@ impl<S: State, B: Backend> Store<S, B> {
     /// ```
     #[must_use]
     pub fn conflicting_values<P: AsPath<S>>(&self, path: P) -> Vec<ConflictingValue> {
-        if P::Target::MARKED {
+        let path = path.as_path().as_str();
+        let ty = self.shared.ty().and_then(|ty| ty.below(path));
+        if P::Target::marked(ty) {
             // The path of such a place holds at most a marker, which says that the place exists.
             return Vec::new();
         }
-        let found = self.read(|core| core.replica.conflicting_values(path.as_path().as_str()));
+        let found = self.read(|core| core.replica.conflicting_values(path));
         let conflicting_values = found.into_iter().rev().enumerate();
         conflicting_values
             .map(|(place, (value, replica))| ConflictingValue { value, replica, wins: place == 0 })

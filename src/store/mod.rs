@@ -6,6 +6,7 @@
 
 mod commit;
 mod conflicting_values;
+mod dynamic;
 mod effect;
 mod envelope;
 mod history;
@@ -74,6 +75,7 @@ use crate::document::{Digest, ReplicaId, Version};
 use crate::state::{
     Anchor, AsPath, ChangeError, Edit, Mend, Reader, State, Text, Violation, Violations,
 };
+use crate::state::{TypeRef, Types};
 use layers::{Layers, Report};
 use notify::Subscribers;
 use transaction::Recent;
@@ -121,6 +123,23 @@ pub struct Shared<S: State, B: Backend> {
     logs: Live<Log>,
     /// The type that the document names as its state type, if that is not `S`.
     mismatch: ArcSwapOption<TypeMismatch>,
+    /// The type of the state, if only a schema knows it.
+    types: Option<Arc<Types>>,
+}
+
+impl<S: State, B: Backend> Shared<S, B> {
+    /// The type of the state, if only a schema knows it.
+    fn ty(&self) -> Option<TypeRef<'_>> {
+        self.types.as_deref().map(Types::root)
+    }
+
+    /// The name of the state's type.
+    fn type_name(&self) -> Option<&str> {
+        match &self.types {
+            Some(types) => types.name(),
+            None => S::STATE_NAME,
+        }
+    }
 }
 
 /// The data that a store has beside its document. Used only under the writer lock.
@@ -142,6 +161,8 @@ pub(crate) struct StoreRef<'a, S, B: Backend> {
     replica: &'a Replica<B>,
     typed: &'a ViewState<S>,
     next_element: &'a AtomicU64,
+    /// The type of the state, if only a schema knows it.
+    ty: Option<TypeRef<'a>>,
 }
 
 impl<S, B: Backend> Deref for StoreRef<'_, S, B> {
@@ -173,16 +194,20 @@ impl<S, B: Backend> DerefMut for StoreMut<'_, S, B> {
 }
 
 /// Reads a whole state from all registers of a document. Also returns what does not fit.
-fn read_view<S: State>(document: &impl Source, entries: &[(Key, Value)]) -> (S, Violations) {
+fn read_view<S: State>(
+    document: &impl Source,
+    entries: &[(Key, Value)],
+    ty: Option<TypeRef<'_>>,
+) -> (S, Violations) {
     let mut violations = Violations::default();
-    let view = S::read(&mut Reader::new(document, entries, "", &mut violations))
-        .unwrap_or_else(S::initial);
+    let view = S::read(&mut Reader::new(document, entries, "", &mut violations, ty))
+        .unwrap_or_else(|| S::initial_of(ty));
     (view, violations)
 }
 
 /// Reads a whole state from everything that a document holds, as [`read_view`] does.
-fn read_whole<S: State>(document: &impl Source) -> (S, Violations) {
-    read_view(document, &document.scan(""))
+fn read_whole<S: State>(document: &impl Source, ty: Option<TypeRef<'_>>) -> (S, Violations) {
+    read_view(document, &document.scan(""), ty)
 }
 
 impl<S: State, B: Backend> Clone for Store<S, B> {
@@ -217,8 +242,8 @@ impl<S: State, B: Backend> Store<S, B> {
     #[must_use]
     pub fn with_options(options: Options) -> Self {
         let document = Document::with_options(options);
-        let (view, violations) = document.peek(|replica| read_view(replica, &[]));
-        Self::around(document, view, violations)
+        let (view, violations) = document.peek(|replica| read_view(replica, &[], None));
+        Self::around(document, view, violations, None)
     }
 
     /// A store on an existing document. Its typed view follows the document as long as a handle of
@@ -239,10 +264,16 @@ impl<S: State, B: Backend> Store<S, B> {
     /// ```
     #[must_use]
     pub fn on(document: &Document<B>) -> Self {
+        Self::on_as(document, None)
+    }
+
+    /// A store on a document, with a state of a type that only a schema may know.
+    pub(super) fn on_as(document: &Document<B>, types: Option<Arc<Types>>) -> Self {
         document.show_parts();
         let _lock = document.inner().lock();
-        let (view, violations) = document.peek(read_whole);
-        let store = Self::around(document.bare(), view, violations);
+        let ty = types.as_deref().map(Types::root);
+        let (view, violations) = document.peek(|replica| read_whole(replica, ty));
+        let store = Self::around(document.bare(), view, violations, types);
         store.note_opened();
         store
     }
@@ -274,16 +305,18 @@ impl<S: State, B: Backend> Store<S, B> {
     /// As [`Store::open`].
     pub fn open_with(bytes: &[u8], options: Options) -> Result<Self, BackendError> {
         let id = options.fresh_replica();
-        let opened = Replica::open(id, bytes, &options, read_view)?;
-        Ok(Self::opened(opened, options))
+        let read = |replica: &Replica<B>, entries: &[_]| read_view(replica, entries, None);
+        let opened = Replica::open(id, bytes, &options, read)?;
+        Ok(Self::opened(opened, options, None))
     }
 
     /// The store of a document that was just opened.
     fn opened(
         (replica, (view, violations)): (Replica<B>, (S, Violations)),
         options: Options,
+        types: Option<Arc<Types>>,
     ) -> Self {
-        let store = Self::around(Document::around(replica, options), view, violations);
+        let store = Self::around(Document::around(replica, options), view, violations, types);
         store.note_opened();
         store
     }
@@ -295,7 +328,12 @@ impl<S: State, B: Backend> Store<S, B> {
         });
     }
 
-    fn around(document: Document<B>, view: S, violations: Violations) -> Self {
+    fn around(
+        document: Document<B>,
+        view: S,
+        violations: Violations,
+        types: Option<Arc<Types>>,
+    ) -> Self {
         let view = Arc::new(view);
         let typed = ViewState {
             view: Arc::clone(&view),
@@ -314,6 +352,7 @@ impl<S: State, B: Backend> Store<S, B> {
             layers: Layers::default(),
             logs: Live::default(),
             mismatch: ArcSwapOption::empty(),
+            types,
             document,
         });
         let weak = Arc::downgrade(&shared);
@@ -546,8 +585,10 @@ impl<S: State, B: Backend> Store<S, B> {
     /// The backend cannot open what it saved: a bug in the backend.
     pub fn fork(&self) -> Result<Self, BackendError> {
         let options = self.shared.document.options_of_fork();
-        let opened = Replica::reopen(options.fresh_replica(), &self.save(), &options, read_view)?;
-        Ok(Self::opened(opened, options))
+        let read =
+            |replica: &Replica<B>, entries: &[_]| read_view(replica, entries, self.shared.ty());
+        let opened = Replica::reopen(options.fresh_replica(), &self.save(), &options, read)?;
+        Ok(Self::opened(opened, options, self.shared.types.clone()))
     }
 
     /// Applies everything that another store of the same document has and this store lacks, under
@@ -564,7 +605,7 @@ impl<S: State, B: Backend> Store<S, B> {
     #[must_use]
     pub fn reread(&self) -> S {
         let fresh = self.read(|core| core.replica.fresh());
-        read_view::<S>(&fresh, &fresh.entries()).0
+        read_view::<S>(&fresh, &fresh.entries(), self.shared.ty()).0
     }
 
     /// An anchor: a position in a text that follows the text. The anchor sticks to the character
@@ -637,6 +678,7 @@ impl<S: State, B: Backend> Store<S, B> {
                 replica,
                 typed: &typed,
                 next_element: &self.shared.document.inner().next_element,
+                ty: self.shared.ty(),
             })
         })
     }

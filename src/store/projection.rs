@@ -36,7 +36,7 @@ impl<S: State, B: Backend> Projection<B> for Shared<S, B> {
     }
 
     fn note_type(&self, replica: &Replica<B>) {
-        let mismatch = TypeMismatch::between(replica.type_names(), S::STATE_NAME);
+        let mismatch = TypeMismatch::between(replica.type_names(), self.type_name());
         if self.mismatch.load().as_deref() == mismatch.as_ref() {
             return;
         }
@@ -61,16 +61,18 @@ impl<S: State, B: Backend> Projection<B> for Shared<S, B> {
         }
         let mut typed = lock.borrow_mut();
         let (view, violations) = match content {
-            Content::Registers(entries) => read_view(replica, entries),
+            Content::Registers(entries) => read_view(replica, entries, self.ty()),
             Content::Touched(touched) if !replica.mostly(touched) => {
                 let mut view = S::clone(&typed.view);
                 let source = Touching { document: replica, touched };
-                let mut refresh = Refresh::new(&source, &mut typed.violations);
+                let mut refresh = Refresh::new(&source, &mut typed.violations, self.ty());
                 touch.differing.iter().for_each(|path| refresh.touch(&mut view, path));
                 typed.next = Some(view);
                 return;
             }
-            Content::Touched(_) | Content::Replaced(_) | Content::Unknown => read_whole(replica),
+            Content::Touched(_) | Content::Replaced(_) | Content::Unknown => {
+                read_whole(replica, self.ty())
+            }
         };
         typed.violations = violations;
         typed.next = Some(view);

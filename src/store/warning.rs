@@ -1,6 +1,6 @@
 //! Warnings about a document that can be opened all the same.
 
-use super::{Store, StoreRef};
+use super::{Shared, Store, StoreRef};
 use crate::document::backend::{Backend, BackendError};
 use crate::document::key::Key;
 use crate::document::named::{self, TypeMismatch};
@@ -27,9 +27,13 @@ pub enum Warning {
 
 /// The write that stores the name of this state type in the document. `None` if the document names
 /// a type already, or if the state type has no name.
-pub(super) fn name_for<S: State, B: Backend>(replica: &Replica<B>) -> Option<(Key, RegisterWrite)> {
-    let name = S::STATE_NAME.filter(|_| replica.type_names().next().is_none())?;
-    Some(named::write(name, Shape::of::<S>()))
+pub(super) fn name_for<S: State, B: Backend>(
+    store: &Shared<S, B>,
+    replica: &Replica<B>,
+) -> Option<(Key, RegisterWrite)> {
+    let name = store.type_name().filter(|_| replica.type_names().next().is_none())?;
+    let shape = store.types.as_ref().map_or_else(Shape::of::<S>, |types| types.shape());
+    Some(named::write(name, shape))
 }
 
 /// Writes a warning into the log.

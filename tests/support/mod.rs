@@ -2,6 +2,8 @@
 //! targets share it.
 #![allow(dead_code)]
 
+#[cfg(test)]
+pub mod dynamic_edits;
 pub mod one_update;
 #[cfg(test)]
 pub mod strategy;

@@ -23,9 +23,9 @@ use super::tree::{PLACE, place_below, read_place};
 use super::{ANY, At, ElementId, MovableList, Node, Place, Reader, Refresh, Shape, State, Writer};
 
 /// The path segment of the groups, below the path of the collection.
-const GROUPS: &str = "groups";
+pub(super) const GROUPS: &str = "groups";
 /// The path segment of the items of all groups.
-const ITEMS: &str = "items";
+pub(super) const ITEMS: &str = "items";
 
 const EXPECTED: &str = "a place in a group (group and position)";
 
@@ -76,6 +76,32 @@ pub struct Groups<G, T> {
     /// The empty list, which stands for the items of a group without items.
     empty: MovableList<T>,
     detached: u64,
+}
+
+#[cfg(feature = "serde")]
+impl<G, T> Groups<G, T> {
+    /// The same groups and items with other values. `None` if one of them cannot be made; both
+    /// functions are called for all of theirs, with `cx`.
+    pub(crate) fn try_map<C, H: Clone, U: Clone>(
+        &self,
+        cx: &mut C,
+        mut group: impl FnMut(&mut C, &G) -> Option<H>,
+        mut item: impl FnMut(&mut C, &T) -> Option<U>,
+    ) -> Option<Groups<H, U>> {
+        let groups = self.groups.try_map(&mut |value| group(cx, value));
+        let lists = self
+            .lists
+            .iter()
+            .map(|(id, list)| Some((*id, list.try_map(&mut |value| item(cx, value))?)));
+        let lists: Vec<_> = lists.collect();
+        Some(Groups {
+            groups: groups?,
+            lists: lists.into_iter().collect::<Option<_>>()?,
+            claims: self.claims.clone(),
+            empty: MovableList::new(),
+            detached: self.detached,
+        })
+    }
 }
 
 impl<G: Clone, T: Clone> Groups<G, T> {

@@ -3,8 +3,9 @@
 use std::any::TypeId;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::state::State;
+use crate::document::value::Value;
 use crate::state::stage::written_registers;
+use crate::state::{Scalar, State};
 
 use super::{Definition, Field, Form, RegisterValue, Registers, Schema, Type, Variant};
 
@@ -19,6 +20,8 @@ pub struct Describe {
     fields: Vec<Field>,
     /// The variants so far of the enum that is being described.
     variants: Vec<Variant>,
+    /// The own default of the newtype that is being described.
+    default: Option<Registers>,
 }
 
 /// What the derive knows of a field or variant, except its type.
@@ -69,6 +72,21 @@ impl Describe {
         self.define::<T>(name, docs, |this| Form::Newtype(inner(this)))
     }
 
+    /// A struct that has the form of one field, which has a default of its own.
+    pub fn newtype_with_default<T: 'static, I: State>(
+        &mut self,
+        name: &str,
+        docs: &str,
+        default: &I,
+        inner: impl FnOnce(&mut Self) -> Type,
+    ) -> Type {
+        self.define::<T>(name, docs, |this| {
+            let inner = inner(this);
+            this.default = Some(registers(default));
+            Form::Newtype(inner)
+        })
+    }
+
     /// An enum. `variants` describes the variants, and runs once for each type.
     pub fn variants<T: 'static>(
         &mut self,
@@ -113,11 +131,8 @@ impl Describe {
         ty: impl FnOnce(&mut Self) -> Type,
     ) {
         self.field(item, ty);
-        let registers = written_registers(default).into_iter();
-        let registers: Registers =
-            registers.map(|(path, value)| (path, RegisterValue(value))).collect();
         if let Some(field) = self.fields.last_mut() {
-            field.default = Some(registers);
+            field.default = Some(registers(default));
         }
     }
 
@@ -141,7 +156,8 @@ impl Describe {
         let name = self.new_name(name);
         self.names.insert(id, name.clone());
         let form = form(self);
-        self.types.insert(name.clone(), Definition { docs: docs.to_owned(), form });
+        let default = self.default.take();
+        self.types.insert(name.clone(), Definition { docs: docs.to_owned(), default, form });
         Type::Named(name)
     }
 
@@ -154,4 +170,15 @@ impl Describe {
         self.used.insert(new.clone());
         new
     }
+}
+
+/// The registers of a default.
+fn registers<T: State>(default: &T) -> Registers {
+    let registers = written_registers(default).into_iter();
+    registers.map(|(path, value)| (path, RegisterValue(value))).collect()
+}
+
+/// The register of a scalar type's default. Null if that cannot be written.
+pub(crate) fn initial_register<T: Scalar>() -> RegisterValue {
+    RegisterValue(T::initial().to_value().and_then(Value::held).unwrap_or(Value::Null))
 }

@@ -192,6 +192,12 @@ impl<'a> Comparison<'a> {
                 self.types(&below(path, "*"), old, new);
             }
             (Type::Set(old), Type::Set(new)) => self.keys(path, *old, *new),
+            (Type::Register(old), Type::Register(new))
+            | (Type::Other(_, old), Type::Other(_, new))
+                if old != new =>
+            {
+                self.add(path, Class::NeedsLens, "the default of the type has changed");
+            }
             _ if old == new => {}
             _ => {
                 let class = self.class(old, new);
@@ -284,7 +290,10 @@ impl<'a> Comparison<'a> {
         self.types(path, &old.ty, &new.ty);
         // A type that is really another one has another default anyway.
         let is_other = self.changes[before..].iter().any(|change| change.class > Class::Compatible);
-        if !is_other && old.default != new.default {
+        let default = |schema: &'a Schema, field: &'a Field| {
+            field.default.as_ref().or_else(|| schema.default_of(&field.ty))
+        };
+        if !is_other && default(self.old, old) != default(self.new, new) {
             self.add(path, Class::NeedsLens, "the default has changed");
         }
     }
@@ -408,10 +417,10 @@ impl fmt::Display for Type {
             Self::Link => "Link",
             Self::Timestamp => "Timestamp",
             Self::SystemTime => "SystemTime",
-            Self::Register => "Register",
+            Self::Register(_) => "Register",
             Self::Text => "Text",
             Self::Counter => "Counter",
-            Self::Other(expected) => return write!(f, "a scalar ({expected})"),
+            Self::Other(expected, _) => return write!(f, "a scalar ({expected})"),
             Self::Named(name) => return f.write_str(name),
             Self::Optional(inner) => return write!(f, "Option<{inner}>"),
             Self::List(inner) => return write!(f, "List<{inner}>"),

@@ -113,7 +113,7 @@ impl Schema {
         serde_json::to_vec(&plain).unwrap_or_default()
     }
 
-    fn check(&self) -> Result<(), SchemaError> {
+    pub(crate) fn check(&self) -> Result<(), SchemaError> {
         if self.types.len() > TYPES_MAX {
             let (place, max) = ("types".to_owned(), format!("{TYPES_MAX} types"));
             return Err(SchemaError::TooLarge { place, max });

@@ -67,7 +67,7 @@ impl Schema {
                 },
                 "required": ["secs_since_epoch", "nanos_since_epoch"],
             }),
-            Type::Register | Type::Other(_) => json!({}),
+            Type::Register(_) | Type::Other(..) => json!({}),
             Type::Text => text(),
             Type::Optional(inner) => json!({ "anyOf": [self.ty(inner), { "type": "null" }] }),
             Type::List(inner) | Type::MovableList(inner) => {
@@ -216,7 +216,7 @@ fn text() -> Json {
     ] })
 }
 
-fn is_tuple(fields: &[Field]) -> bool {
+pub(crate) fn is_tuple(fields: &[Field]) -> bool {
     let is_number = |(at, field): (usize, &Field)| field.rust_name() == at.to_string();
     !fields.is_empty() && fields.iter().enumerate().all(is_number)
 }

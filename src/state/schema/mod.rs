@@ -14,9 +14,11 @@ use serde::{Deserialize, Serialize};
 use crate::document::value::Value;
 
 pub use compatible::assert_compatible;
+pub(crate) use describe::initial_register;
 pub use describe::{Describe, Item};
 pub use difference::{Change, Class, Difference};
 pub use form::SchemaError;
+pub(crate) use json_schema::is_tuple;
 
 /// The structure of a state type: what `#[derive(State)]` knows of it, at run time. Made by
 /// [`State::schema`](crate::State::schema), or read from JSON.
@@ -79,6 +81,20 @@ impl Schema {
         }
         of
     }
+
+    /// The own default of a type that is a newtype, or a newtype of one.
+    fn default_of<'a>(&'a self, mut of: &'a Type) -> Option<&'a Registers> {
+        while let Type::Named(name) = of
+            && let Some(definition) = self.types.get(name)
+            && let Form::Newtype(inner) = &definition.form
+        {
+            if definition.default.is_some() {
+                return definition.default.as_ref();
+            }
+            of = inner;
+        }
+        None
+    }
 }
 
 /// The type of a value.
@@ -128,10 +144,12 @@ pub enum Type {
     Timestamp,
     /// `SystemTime`: nanoseconds since 1970.
     SystemTime,
-    /// [`Register`](crate::Register): a value of any serde type, in CBOR.
-    Register,
-    /// A scalar of the application's own. The text is the form that it expects.
-    Other(String),
+    /// [`Register`](crate::Register): a value of any serde type, in CBOR, and the register that
+    /// stands for its default.
+    Register(RegisterValue),
+    /// A scalar of the application's own: the form that it expects in words, and the register that
+    /// stands for its default.
+    Other(String, RegisterValue),
     /// [`Text`](crate::Text).
     Text,
     /// [`Counter`](crate::Counter).
@@ -200,6 +218,8 @@ pub enum Key {
 pub struct Definition {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     docs: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    default: Option<Registers>,
     #[serde(flatten)]
     form: Form,
 }
@@ -209,6 +229,13 @@ impl Definition {
     #[must_use]
     pub fn docs(&self) -> &str {
         &self.docs
+    }
+
+    /// The registers that stand for the own default of a newtype's field, by their paths below it.
+    /// `None` if that field has the default of its type.
+    #[must_use]
+    pub fn default(&self) -> Option<&Registers> {
+        self.default.as_ref()
     }
 
     /// The fields or variants.

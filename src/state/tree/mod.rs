@@ -181,6 +181,29 @@ impl<T: Clone> Tree<T> {
     }
 }
 
+#[cfg(feature = "serde")]
+impl<T> Tree<T> {
+    /// The same tree with other values. `None` if one of them cannot be made; `map` is called for
+    /// all of them.
+    pub(crate) fn try_map<U>(&self, map: &mut impl FnMut(&T) -> Option<U>) -> Option<Tree<U>> {
+        let nodes = self.nodes.iter().map(|(id, node)| {
+            let TreeNode { parent, position, shown, value } = node;
+            let value = Arc::new(map(value)?);
+            Some((
+                *id,
+                TreeNode { parent: *parent, position: position.clone(), shown: *shown, value },
+            ))
+        });
+        let nodes: Vec<_> = nodes.collect();
+        Some(Tree {
+            nodes: nodes.into_iter().collect::<Option<_>>()?,
+            children: self.children.clone(),
+            claims: self.claims.clone(),
+            detached: self.detached,
+        })
+    }
+}
+
 impl<T> Clone for Tree<T> {
     fn clone(&self) -> Self {
         Self {

@@ -56,9 +56,9 @@ impl<S: State, B: Backend> History<S, B> {
             true => Replica::<B>::glance(
                 &way.checkpoint,
                 self.store.shared.document.inner().options.trusted_limits(),
-                |replica, entries| read_view(replica, entries).0,
+                |replica, entries| read_view(replica, entries, self.store.shared.ty()).0,
             )?,
-            false => read_whole(&self.replica_at(id, way)?).0,
+            false => read_whole(&self.replica_at(id, way)?, self.store.shared.ty()).0,
         };
         Ok(Arc::new(view))
     }
@@ -70,7 +70,7 @@ impl<S: State, B: Backend> History<S, B> {
     pub fn diff(&self, from: RevisionId, to: RevisionId) -> Result<Diff<S>, HistoryError> {
         let read = |id| -> Result<_, HistoryError> {
             let replica = self.replica_at(id, self.way(id)?)?;
-            let view = Arc::new(read_whole(&replica).0);
+            let view = Arc::new(read_whole(&replica, self.store.shared.ty()).0);
             Ok((replica, view))
         };
         let (old, old_view) = read(from)?;
@@ -124,9 +124,10 @@ impl<S: State, B: Backend> History<S, B> {
     /// As [`History::view_at`].
     pub fn branch(&self, id: RevisionId) -> Result<Store<S, B>, HistoryError> {
         let replica = self.replica_at(id, self.way(id)?)?;
-        let (view, violations) = read_whole(&replica);
+        let types = self.store.shared.types.clone();
+        let (view, violations) = read_whole(&replica, self.store.shared.ty());
         let options = self.store.shared.document.options_of_fork();
-        Ok(Store::around(Document::around(replica, options), view, violations))
+        Ok(Store::around(Document::around(replica, options), view, violations, types))
     }
 
     /// The document at a revision, as bytes.

@@ -190,7 +190,8 @@ impl<S: State, B: Backend> Member for Store<S, B> {
 impl<S: State, B: Backend> StageBase for Base<'_, S, B> {
     fn stage<'c>(&'c self) -> Box<dyn JointStage + 'c> {
         let next_element = self.next_element;
-        let start = StoreRef { replica: &self.replica, typed: &self.typed, next_element };
+        let ty = self.store.shared.ty();
+        let start = StoreRef { replica: &self.replica, typed: &self.typed, next_element, ty };
         Box::new(TypedStage { base: self, stage: start.stage() })
     }
 }

@@ -399,7 +399,7 @@ pub(super) fn staged_way_back<S: State, B: Backend>(
 ) -> (Staged<S>, Revived) {
     let log = Log::new(UndoOptions::new());
     let id = core.replica.id();
-    let stage = Stage::new(core.replica, view, violations, id, core.next_element);
+    let stage = Stage::new(core.replica, view, violations, id, core.next_element, core.ty);
     // The change was written in this turn, so its way back can be staged.
     let mut way = WayBack::new(std::iter::once(entry), &mut core.tracks.borrow_mut(), core.replica);
     let _ = stage.raw(&mut |writer| way.stage(entry, &log, Origin::Undo, writer));
