@@ -84,6 +84,9 @@ mod guide {
     mod importing {}
     #[doc = include_str!("../docs/guide/src/schema.md")]
     mod schema {}
+    #[cfg(feature = "serde")]
+    #[doc = include_str!("../docs/guide/src/dynamic.md")]
+    mod dynamic {}
     #[doc = include_str!("../docs/guide/src/changes.md")]
     mod changes {}
     #[doc = include_str!("../docs/guide/src/watching.md")]

@@ -46,6 +46,7 @@ struct Zoo {
     #[state(rename = "the-point")]
     point: Point,
     maybe_point: Option<Point>,
+    skips: Skips,
     wrapped: Wrapped<Option<u8>>,
     forest: Forest,
     #[state(skip)]
@@ -121,6 +122,16 @@ enum Plain {
 
 #[derive(State, Serialize, Deserialize, Clone, Debug, PartialEq)]
 struct Point(i32, i32);
+
+/// A tuple whose first field is not in the document.
+#[derive(State, Serialize, Deserialize, Clone, Debug, PartialEq)]
+struct Skips(
+    #[state(skip)]
+    #[serde(skip)]
+    u8,
+    i32,
+    String,
+);
 
 #[derive(State, Serialize, Deserialize, Clone, Debug, PartialEq)]
 struct Wrapped<T: Clone> {
@@ -221,6 +232,7 @@ fn full() -> Zoo {
         maybe_plain: Some(Plain::South),
         point: point(7),
         maybe_point: Some(point(0)),
+        skips: Skips(0, 5, "five".to_owned()),
         wrapped: Wrapped {
             inner: Some(0),
             more: Map::from_iter([("a".to_owned(), None), ("b".to_owned(), Some(1))]),
@@ -338,7 +350,7 @@ fn what_does_not_fit_is_named_with_its_place() {
     misfit(
         "nothing",
         1.into(),
-        "nothing: expected nothing: the schema has no such place, found an edit",
+        "nothing: expected a place that the schema has, found a path without a type",
     );
     misfit(
         "integers",
@@ -352,6 +364,17 @@ fn what_does_not_fit_is_named_with_its_place() {
         serde_json::json!({ "1": 2.0, "01": 3.0, "300": 4.0 }),
         "keys/small/01: expected a key of the type i8, found \"01\"; \
          keys/small/300: expected a key of the type i8, found \"300\"",
+    );
+    misfit("kind/Pair", 1.into(), "kind/Pair: expected a place that holds a value, found 1");
+    misfit(
+        "keys/letters",
+        serde_json::json!([5]),
+        "keys/letters/0: expected an element of the type char, found 5",
+    );
+    misfit(
+        "keys/large",
+        serde_json::json!(["5"]),
+        "keys/large/0: expected an element of the type u64, found \"5\"",
     );
     assert_eq!(document.save(), before);
 }
@@ -389,6 +412,9 @@ fn values_of_other_types_are_refused_where_they_are_written() {
     // A value of another store, whose schema has another type there.
     let other = Store::dynamic(&Document::<Yrs>::new(), &Point::schema()).expect("a schema");
     let error = store.change(|root| root.at("integers").reconcile(&other.view()));
-    assert!(refused(error).starts_with("integers: expected a Integers, found a Point"));
+    assert!(
+        refused(error)
+            .starts_with("integers: expected the struct Integers, found the struct Point")
+    );
     assert_eq!(document.save(), before);
 }

@@ -46,6 +46,7 @@ fn main() -> Result<()> {
             Scenario::Load => scenarios::load::run(&options, &systems, &mut report)?,
             Scenario::Memory => scenarios::memory::run(&options, &systems, &mut report)?,
             Scenario::Store => scenarios::store::run(&options, &systems, &mut report)?,
+            Scenario::Dynamic => scenarios::dynamic::run(&options, &mut report)?,
             Scenario::Storage => scenarios::storage::run(&options, &mut report)?,
             Scenario::Latency => scenarios::net::latency::run(&options, &mut report)?,
             Scenario::Throughput => scenarios::net::throughput::run(&options, &mut report)?,

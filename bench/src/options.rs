@@ -10,7 +10,7 @@ use lexopt::prelude::*;
 pub const HELP: &str = "\
 exostate beside raw yrs, raw automerge, autosurgeon and Loro, on the same work
 
-usage: exostate-bench <board|list|text|load|memory|store|storage|latency|throughput|catch_up|presence|connections|all> [options]
+usage: exostate-bench <board|list|text|load|memory|store|dynamic|storage|latency|throughput|catch_up|presence|connections|all> [options]
 
   board    one field of one record changes, N records: local and remote, map and list
   list     one number is inserted at a random place of a list of N numbers
@@ -18,6 +18,7 @@ usage: exostate-bench <board|list|text|load|memory|store|storage|latency|through
   load     saved bytes until they can be read
   memory   what an open document keeps; what holding old views costs
   store    watchers, selectors, undo, batches, opening; one change beside reactive_stores
+  dynamic  a state whose type is a schema, beside the same state as a Rust type
   storage     documents on disk: changes, durable changes a second, opening, bytes written, beside raw redb, SQLite and y-leveldb
   latency     from an edit on one store to a watcher on another, on loopback, at 100 and 1,000 edits a second
   throughput  small updates a second from store to store, one document and 100
@@ -50,6 +51,8 @@ pub enum Scenario {
     Memory,
     /// The operations of a state library: watchers, selectors, undo, batches.
     Store,
+    /// A state whose type is a schema.
+    Dynamic,
     /// Documents on disk.
     Storage,
     /// The time from an edit to a watcher on another store.
@@ -76,6 +79,7 @@ impl Scenario {
             "load" => Self::Load,
             "memory" => Self::Memory,
             "store" => Self::Store,
+            "dynamic" => Self::Dynamic,
             "storage" => Self::Storage,
             "latency" => Self::Latency,
             "throughput" => Self::Throughput,
@@ -85,7 +89,7 @@ impl Scenario {
             "all" => Self::All,
             _ => bail!(
                 "unknown scenario {name:?}: choose board, list, text, load, memory, store, \
-                 storage, latency, throughput, catch_up, presence, connections or all"
+                 dynamic, storage, latency, throughput, catch_up, presence, connections or all"
             ),
         })
     }
@@ -103,7 +107,7 @@ impl Scenario {
                 ];
                 let local =
                     [Self::Board, Self::List, Self::Text, Self::Load, Self::Memory, Self::Store];
-                local.into_iter().chain([Self::Storage]).chain(network).collect()
+                local.into_iter().chain([Self::Dynamic, Self::Storage]).chain(network).collect()
             }
             one => vec![one],
         }

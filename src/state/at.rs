@@ -17,20 +17,27 @@ pub struct At<'a> {
     elements: Option<&'a RefCell<Vec<String>>>,
     /// The type at the current place, if only a schema knows it.
     ty: Option<TypeRef<'a>>,
+    /// How many segments were followed.
+    depth: usize,
 }
+
+/// How many segments the path of a value has at most. Types may contain themselves, and paths may
+/// come from strangers: what lies deeper is not shown, so that no view is nested too deeply for the
+/// stack. A document keeps what is deeper.
+pub(crate) const DEPTH_MAX: usize = 128;
 
 impl<'a> At<'a> {
     /// The start of a path.
     #[must_use]
     pub fn start(path: &'a str) -> Self {
-        Self { path, done: 0, elements: None, ty: None }
+        Self { path, done: 0, elements: None, ty: None, depth: 0 }
     }
 
     /// The start of a path that ends in [`ANY`](super::ANY). The collection at that place must
     /// [offer](Self::offer) its elements.
     #[must_use]
     pub fn asking(path: &'a str, elements: &'a RefCell<Vec<String>>) -> Self {
-        Self { path, done: 0, elements: Some(elements), ty: None }
+        Self { path, done: 0, elements: Some(elements), ty: None, depth: 0 }
     }
 
     /// The same start, in a state of a type that only a schema knows.
@@ -70,7 +77,14 @@ impl<'a> At<'a> {
         self.done >= self.path.len()
     }
 
-    /// The next segment, still escaped, and the position after it. `None` at the end.
+    /// How many segments were followed.
+    #[must_use]
+    pub fn depth(self) -> usize {
+        self.depth
+    }
+
+    /// The next segment, still escaped, and the position after it. `None` at the end, and at
+    /// [`DEPTH_MAX`].
     #[must_use]
     pub fn next(self) -> Option<(&'a str, Self)> {
         let rest = key::below(self.path, self.here());
@@ -78,8 +92,12 @@ impl<'a> At<'a> {
             return None;
         }
         let (segment, _) = key::split_first(rest);
+        // A path of a stranger may have an empty segment, which no value has.
+        if segment.is_empty() || self.depth >= DEPTH_MAX {
+            return None;
+        }
         let start = self.path.len() - rest.len();
         let ty = self.ty.and_then(|ty| ty.child(segment));
-        Some((segment, Self { done: start + segment.len(), ty, ..self }))
+        Some((segment, Self { done: start + segment.len(), depth: self.depth + 1, ty, ..self }))
     }
 }

@@ -17,6 +17,13 @@ pub trait Place: Clone {
     #[must_use]
     fn child(&self, segment: &str) -> Self;
 
+    /// The place of every element of the collection here, if a place of this kind can mean that.
+    #[doc(hidden)]
+    #[must_use]
+    fn every(&self) -> Option<Self> {
+        None
+    }
+
     /// The place of the fields of an enum's variant. An edit below this place makes the enum's
     /// register name the variant.
     #[must_use]
@@ -84,6 +91,10 @@ impl<S> Place for Path<S> {
             variants: self.variants.clone(),
             root: PhantomData,
         }
+    }
+
+    fn every(&self) -> Option<Self> {
+        Some(self.child(ANY))
     }
 
     fn variant(&self, name: &str) -> Self {

@@ -10,6 +10,7 @@ use crate::document::rope::Rope;
 use crate::document::source::Source;
 use crate::document::value::Value;
 
+use super::at::DEPTH_MAX;
 use super::dynamic::TypeRef;
 use super::position::{self, Position};
 use super::violation::Violations;
@@ -24,17 +25,19 @@ pub struct Reader<'a, 'v> {
     violations: &'v mut Violations,
     /// The type of the value, if only a schema knows it.
     ty: Option<TypeRef<'a>>,
+    /// How many segments the path has.
+    depth: usize,
 }
 
 impl<'a, 'v> Reader<'a, 'v> {
+    /// A reader of the whole state.
     pub(crate) fn new(
         source: &'a dyn Source,
         entries: &'a [(Key, Value)],
-        path: &'a str,
         violations: &'v mut Violations,
         ty: Option<TypeRef<'a>>,
     ) -> Self {
-        Self { source, entries, path: Cow::Borrowed(path), violations, ty }
+        Self { source, entries, path: Cow::Borrowed(""), violations, ty, depth: 0 }
     }
 
     /// The type of the value, if only a schema knows it.
@@ -44,8 +47,9 @@ impl<'a, 'v> Reader<'a, 'v> {
 
     /// A reader of the same value, as another type.
     pub(crate) fn as_type(&mut self, ty: TypeRef<'a>) -> Reader<'a, '_> {
-        let Self { source, entries, path, violations, .. } = self;
-        Reader { source: *source, entries, path: path.clone(), violations, ty: Some(ty) }
+        let Self { source, entries, path, violations, depth, .. } = self;
+        let (source, depth) = (*source, *depth);
+        Reader { source, entries, path: path.clone(), violations, ty: Some(ty), depth }
     }
 
     /// The registers at and below the path, in order.
@@ -83,12 +87,18 @@ impl<'a, 'v> Reader<'a, 'v> {
 
     /// The text at the path.
     pub(crate) fn text(&self) -> Rope {
-        self.source.text(&self.path)
+        match self.depth > DEPTH_MAX {
+            true => Rope::new(),
+            false => self.source.text(&self.path),
+        }
     }
 
     /// The list at the path.
     pub(crate) fn list(&self) -> replica::List {
-        self.source.list(&self.path)
+        match self.depth > DEPTH_MAX {
+            true => replica::List::new(),
+            false => self.source.list(&self.path),
+        }
     }
 
     /// Notes that the register at the path does not fit.
@@ -159,6 +169,9 @@ impl<'a, 'v> Reader<'a, 'v> {
         if self.own().is_some() {
             rest = rest.get(1..).unwrap_or(&[]);
         }
+        if self.depth >= DEPTH_MAX {
+            return;
+        }
         while let Some((first, _)) = rest.first() {
             let segment = first_below(first, &self.path);
             let same = |found: &Key| {
@@ -187,6 +200,9 @@ impl<'a, 'v> Reader<'a, 'v> {
     fn entries_of(&self, name: &str) -> &'a [(Key, Value)] {
         let order =
             |(found, _): &(Key, Value)| segment_order(key::below(found.as_str(), &self.path), name);
+        if self.depth >= DEPTH_MAX {
+            return &[];
+        }
         let start = self.entries.partition_point(|entry| order(entry).is_lt());
         let rest = self.entries.get(start..).unwrap_or(&[]);
         rest.get(..rest.partition_point(|entry| order(entry).is_le())).unwrap_or(&[])
@@ -211,7 +227,8 @@ impl<'a, 'v> Reader<'a, 'v> {
             Some(path) => Cow::Borrowed(path),
             None => Cow::Owned(key::join(&self.path, segment)),
         };
-        Reader { source: self.source, entries, path, violations: self.violations, ty }
+        let depth = self.depth + 1;
+        Reader { source: self.source, entries, path, violations: self.violations, ty, depth }
     }
 }
 
@@ -322,7 +339,14 @@ impl<'a> Refresh<'a> {
                 self.source.scan(path)
             }
         };
-        read(&mut Reader::new(self.source, &entries, path, self.violations, at.ty()))
+        read(&mut Reader {
+            source: self.source,
+            entries: &entries,
+            path: Cow::Borrowed(path),
+            violations: self.violations,
+            ty: at.ty(),
+            depth: at.depth(),
+        })
     }
 
     /// One register of the document.

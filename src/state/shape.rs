@@ -21,12 +21,17 @@ pub struct Shape {
     open: Vec<Id>,
     /// The hashes of the types that are already described.
     done: HashMap<Id, u128>,
-    /// Whether a schema's types lie too deep within each other to be described.
-    is_too_deep: bool,
+    /// How many types of a schema were described so far.
+    steps: usize,
+    /// Whether a schema's types lie too deep within each other to be described, or are too many.
+    is_too_large: bool,
 }
 
-/// How many types of a schema may lie within each other.
-pub(super) const DEPTH_MAX: usize = 256;
+/// How many structs, enums and newtypes of a schema may lie within each other.
+const DEPTH_MAX: usize = 256;
+/// How many types of a schema are described. Newtypes are described at every place, so that a small
+/// schema can have many.
+const STEPS_MAX: usize = 1_000_000;
 
 /// What tells a type with fields from all others.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -53,11 +58,12 @@ impl Shape {
     }
 
     /// The hash of the state type that a schema describes. It equals the hash of the Rust type.
-    /// `None` if more than [`DEPTH_MAX`] types lie within each other.
+    /// `None` if more than [`DEPTH_MAX`] types lie within each other, or if there are more than
+    /// [`STEPS_MAX`].
     pub(crate) fn of_schema(schema: &Schema) -> Option<u64> {
         let mut shape = Self::default();
         shape.schema_type(schema, schema.root());
-        (!shape.is_too_deep).then(|| shape.finish())
+        (!shape.is_too_large).then(|| shape.finish())
     }
 
     fn finish(mut self) -> u64 {
@@ -133,6 +139,11 @@ impl Shape {
 /// The same description from a schema.
 impl Shape {
     fn schema_type(&mut self, schema: &Schema, ty: &Type) {
+        self.steps += 1;
+        if self.steps > STEPS_MAX || self.open.len() > DEPTH_MAX {
+            self.is_too_large = true;
+            return;
+        }
         let (kind, inner): (&str, &[&Type]) = match ty {
             Type::Named(name) => return self.schema_definition(schema, name),
             Type::Optional(inner) => ("option", &[&**inner]),
@@ -152,10 +163,6 @@ impl Shape {
     }
 
     fn schema_definition(&mut self, schema: &Schema, name: &str) {
-        if self.open.len() >= DEPTH_MAX {
-            self.is_too_deep = true;
-            return;
-        }
         let id = Id::Schema(name.to_owned());
         match schema.definition(name).map(Definition::form) {
             None => {}

@@ -17,6 +17,7 @@ use crate::document::rope::Rope;
 use crate::document::source::Source;
 use crate::document::value::Value;
 
+use super::at::DEPTH_MAX;
 use super::dynamic::TypeRef;
 use super::position::Stamp;
 use super::savepoint::{Mark, UndoLog};
@@ -139,6 +140,8 @@ pub(crate) struct StageCore<'d> {
     raw: bool,
     /// The type of the state, if only a schema knows it.
     ty: Option<TypeRef<'d>>,
+    /// Whether a value is written for its hash alone.
+    pub(crate) is_hash: bool,
 }
 
 impl<'d> StageCore<'d> {
@@ -161,6 +164,7 @@ impl<'d> StageCore<'d> {
             misfits: None,
             raw: false,
             ty: None,
+            is_hash: false,
         }
     }
 
@@ -193,6 +197,14 @@ impl<'d> StageCore<'d> {
     fn remove_misfits(&mut self) {
         for key in self.misfits.take().unwrap_or_default() {
             Writer::new(self, key.as_str()).clear();
+        }
+    }
+
+    /// Fails if the view would not show what is written at a path: see [`DEPTH_MAX`].
+    fn check_depth(&mut self, path: &str) {
+        if key::segments(path).nth(DEPTH_MAX).is_some() {
+            let reason = format!("more than {DEPTH_MAX} names lie within each other");
+            self.fail(ChangeError::Invalid { path: path.to_owned(), reason });
         }
     }
 
@@ -235,6 +247,9 @@ impl<'d> StageCore<'d> {
         value: Option<Value>,
         alike: &dyn Fn(&Value) -> bool,
     ) {
+        if value.is_some() {
+            self.check_depth(path);
+        }
         let stands = |found: &Option<Value>| *found == value || found.as_ref().is_some_and(alike);
         // If the register already holds the value, a write would still conflict with the writes of
         // other replicas, on yrs but not on automerge.
@@ -264,6 +279,9 @@ impl<'d> StageCore<'d> {
     }
 
     pub(crate) fn edit_text(&mut self, path: &str, text: Rope, op: SequenceOp) {
+        if !matches!(op, SequenceOp::Clear { .. }) {
+            self.check_depth(path);
+        }
         let key = Key::from(path);
         self.touch(&key);
         self.note_text(&key);
@@ -272,6 +290,9 @@ impl<'d> StageCore<'d> {
     }
 
     pub(crate) fn edit_list(&mut self, path: &str, list: List, op: SequenceOp) {
+        if !matches!(op, SequenceOp::Clear { .. }) {
+            self.check_depth(path);
+        }
         let key = Key::from(path);
         self.touch(&key);
         self.note_list(&key);
@@ -455,7 +476,7 @@ pub(crate) fn content<T: State>(value: &T) -> u128 {
 fn hash_of<T: State>(value: &T, with_ids: bool) -> u128 {
     let next_element = AtomicU64::new(0);
     let mut core = StageCore::new(&Nothing, ReplicaId::from_bits(0), &next_element);
-    core.restores_ids = with_ids;
+    (core.restores_ids, core.is_hash) = (with_ids, true);
     Writer::new(&mut core, "").write_slot(value);
     let mut canonical = Canonical::new();
     for (key, write) in &core.ops.registers {

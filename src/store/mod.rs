@@ -200,7 +200,7 @@ fn read_view<S: State>(
     ty: Option<TypeRef<'_>>,
 ) -> (S, Violations) {
     let mut violations = Violations::default();
-    let view = S::read(&mut Reader::new(document, entries, "", &mut violations, ty))
+    let view = S::read(&mut Reader::new(document, entries, &mut violations, ty))
         .unwrap_or_else(|| S::initial_of(ty));
     (view, violations)
 }

@@ -52,6 +52,11 @@ fn system<B: Backend>(name: &'static str, open_backend: OpenBackend) -> System {
     }
 }
 
+/// The boards of exostate on yrs that are a map.
+pub fn typed_boards() -> Boards {
+    Boards::of::<StateBoard<MapState, Yrs>>()
+}
+
 /// A card as a state.
 #[derive(State, Clone, Debug, PartialEq)]
 pub struct Record {
@@ -176,7 +181,8 @@ pub fn capture<S: State, B: Backend>(store: &Store<S, B>) -> (Last, Subscription
     (last, subscription)
 }
 
-fn take(last: &Last) -> Result<Vec<u8>> {
+/// The bytes of the last update.
+pub fn take(last: &Last) -> Result<Vec<u8>> {
     Ok(last.lock().take().context("the change made no update")?.to_vec())
 }
 

@@ -5,6 +5,7 @@
 
 mod automerge;
 mod autosurgeon;
+pub mod dynamic;
 pub mod exostate;
 mod loro;
 pub mod node;
@@ -184,7 +185,7 @@ pub fn selected(names: &[String]) -> Result<Vec<System>> {
     let mut systems = all();
     if let Some(unknown) = names
         .iter()
-        .filter(|name| !crate::scenarios::storage::knows(name))
+        .filter(|name| !crate::scenarios::storage::knows(name) && *name != dynamic::NAME)
         .find(|name| !systems.iter().any(|system| system.answers_to(name)))
     {
         let known: Vec<&str> = systems.iter().map(|system| system.name).collect();

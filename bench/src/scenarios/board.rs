@@ -36,9 +36,19 @@ const LIST_METRICS: [&str; 4] = ["list_local", "list_remote", "list_local_p99", 
 
 /// Measures every system at every size, as a map and as a list.
 pub fn run(options: &Options, systems: &[System], report: &mut Report) -> Result<()> {
-    let mut runners = build_all(options, systems, report);
+    run_as("board", options, systems, report)
+}
+
+/// The same under the name of another scenario.
+pub fn run_as(
+    scenario: &'static str,
+    options: &Options,
+    systems: &[System],
+    report: &mut Report,
+) -> Result<()> {
+    let mut runners = build_all(scenario, options, systems, report);
     for turn in 1..=TURNS {
-        eprintln!("board: turn {turn} of {TURNS}");
+        eprintln!("{scenario}: turn {turn} of {TURNS}");
         runners.retain_mut(|runner| match runner.turn(options) {
             Ok(()) => true,
             Err(error) => {
@@ -57,15 +67,20 @@ pub fn run(options: &Options, systems: &[System], report: &mut Report) -> Result
 }
 
 /// Builds both replicas of every system that runs.
-fn build_all(options: &Options, systems: &[System], report: &mut Report) -> Vec<Runner> {
+fn build_all(
+    scenario: &'static str,
+    options: &Options,
+    systems: &[System],
+    report: &mut Report,
+) -> Vec<Runner> {
     let mut runners = Vec::new();
     for &n in &options.sizes {
         let work = Rc::new(BoardWork::new(n, TURNS * WARM_UP + options.edits()));
         for system in systems {
-            let place = Place { scenario: "board", n, system: system.name };
+            let place = Place { scenario, n, system: system.name };
             for (boards, metrics) in [(system.map, MAP_METRICS), (system.list, LIST_METRICS)] {
                 let Some(boards) = boards else { continue };
-                progress("board", n, &format!("building {} ({})", system.name, metrics[0]));
+                progress(scenario, n, &format!("building {} ({})", system.name, metrics[0]));
                 match Runner::new(boards, &work, place, metrics, system.edits_max) {
                     Ok(runner) => runners.push(runner),
                     Err(error) => report.failed(place, metrics[0], &error),

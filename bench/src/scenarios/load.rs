@@ -16,20 +16,30 @@ use crate::work::cards::BoardWork;
 
 /// Measures every system that keeps a map of cards, at every size.
 pub fn run(options: &Options, systems: &[System], report: &mut Report) -> Result<()> {
+    run_as("load", options, systems, report)
+}
+
+/// The same under the name of another scenario.
+pub fn run_as(
+    scenario: &'static str,
+    options: &Options,
+    systems: &[System],
+    report: &mut Report,
+) -> Result<()> {
     for &n in &options.sizes {
         let work = BoardWork::new(n, 0);
         let mut saved = Vec::new();
         for system in systems {
             let Some(boards) = system.map else { continue };
-            let place = Place { scenario: "load", n, system: system.name };
-            progress("load", n, &format!("building {}", system.name));
+            let place = Place { scenario, n, system: system.name };
+            progress(scenario, n, &format!("building {}", system.name));
             match Saved::new(boards, system.open_backend, &work, place, report) {
                 Ok(board) => saved.push(board),
                 Err(error) => report.failed(place, "build", &error),
             }
         }
         for turn in 1..=options.repeats() {
-            eprintln!("load n={n}: turn {turn} of {}", options.repeats());
+            eprintln!("{scenario} n={n}: turn {turn} of {}", options.repeats());
             saved.retain_mut(|board| match board.open(&work) {
                 Ok(()) => true,
                 Err(error) => {
@@ -41,8 +51,8 @@ pub fn run(options: &Options, systems: &[System], report: &mut Report) -> Result
         saved.into_iter().for_each(|board| board.report(report));
         for system in systems {
             let Some(measure) = system.text_first_edit else { continue };
-            let place = Place { scenario: "load", n, system: system.name };
-            progress("load", n, &format!("first edit of a text on {}", system.name));
+            let place = Place { scenario, n, system: system.name };
+            progress(scenario, n, &format!("first edit of a text on {}", system.name));
             match measure(&work.cards) {
                 Ok(samples) => report.add(place, "text_first_edit", samples.median(), "µs"),
                 Err(error) => report.failed(place, "text_first_edit", &error),

@@ -1,6 +1,7 @@
 //! The scenarios. Each makes its inputs once, runs every system on them, and checks the results.
 
 pub mod board;
+pub mod dynamic;
 pub mod list;
 pub mod load;
 pub mod memory;

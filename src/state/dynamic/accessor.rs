@@ -16,11 +16,11 @@ use crate::state::{ElementId, MapKey, Mend, node::set_whole};
 impl<'e> Node<Edit<'e>, Dynamic> {
     /// The type at this place.
     fn ty(&self) -> Result<TypeRef<'_>, ChangeError> {
-        let reason = match self.place.is_typed() {
-            true => "nothing: the schema has no such place",
-            false => "a state with a schema",
+        let (expected, found) = match self.place.is_typed() {
+            true => ("a place that the schema has", "a path without a type"),
+            false => ("a store with a schema", "a store without one"),
         };
-        self.place.ty().ok_or_else(|| self.misfit(reason, "an edit"))
+        self.place.ty().ok_or_else(|| self.misfit(expected, found))
     }
 
     fn misfit(&self, expected: impl Into<String>, found: impl Into<String>) -> ChangeError {
@@ -153,8 +153,9 @@ impl<'e> Node<Edit<'e>, Dynamic> {
 /// left out has its default.
 #[cfg(feature = "serde")]
 impl Node<Edit<'_>, Dynamic> {
-    /// Sets the value here: a scalar, an option, an enum, or a struct with everything in it. A text
-    /// or collection is turned into the new one with the fewest edits.
+    /// Sets the value here: a scalar, an option, an enum, or a struct with everything in it, also with
+    /// the fields that `value` leaves out, which get their defaults. A text or collection is turned
+    /// into the new one with the fewest edits.
     ///
     /// # Errors
     /// [`ChangeError::NotFound`] if there is no value at this place, [`ChangeError::Misfit`] with

@@ -31,6 +31,14 @@ impl Fields {
         Self { of: Arc::clone(of), values }
     }
 
+    /// The initial fields that all places of a struct share.
+    fn initial_of(of: &Arc<StructType>, ty: TypeRef<'_>) -> Self {
+        match ty.initial() {
+            Dynamic::Struct(value) => value.into_fields(),
+            _ => Self::initial(of),
+        }
+    }
+
     /// The fields with these values, in the order of the schema.
     #[cfg(feature = "serde")]
     pub(super) fn new(of: &Arc<StructType>, values: Vec<Dynamic>) -> Self {
@@ -69,9 +77,13 @@ impl Fields {
         self.values.get(self.of.position(name)?)
     }
 
-    /// Whether the fields are those of a type, or some of them.
+    /// Whether the fields are those of a type, by their names.
     pub(super) fn fits(&self, of: &Arc<StructType>) -> bool {
-        Arc::ptr_eq(&self.of, of) || self.names().all(|name| of.position(name).is_some())
+        let is_same = || {
+            self.of.fields.len() == of.fields.len()
+                && self.names().all(|name| of.position(name).is_some())
+        };
+        Arc::ptr_eq(&self.of, of) || is_same()
     }
 
     /// Reads all fields. `ty` is the type of the struct or variant.
@@ -80,6 +92,11 @@ impl Fields {
         ty: TypeRef<'a>,
         reader: &mut Reader<'a, '_>,
     ) -> Self {
+        // What has no registers and no sequences shares its initial fields.
+        let own = usize::from(reader.own().is_some());
+        if reader.entries().len() <= own && !of.has_sequences {
+            return Self::initial_of(of, ty);
+        }
         let read = |field| {
             let below = ty.field(field);
             let value = reader.field_as(&field.name, below, below.is_scalar(), Dynamic::read);
@@ -110,8 +127,11 @@ impl Fields {
 
     /// Writes the fields that differ from their initial values.
     pub(super) fn write(&self, writer: &mut Writer<'_, '_>) {
+        // The value may come from a store whose schema has other defaults.
+        let here = writer.ty().and_then(TypeRef::struct_type);
         for (field, value) in self.of.fields.iter().zip(self.values.iter()) {
-            writer.at(&field.name, |writer| value.write(Some(&field.initial), writer));
+            let of = here.and_then(|of| of.fields.get(of.position(&field.name)?)).unwrap_or(field);
+            writer.at(&field.name, |writer| value.write(Some(&of.initial), writer));
         }
     }
 

@@ -6,6 +6,7 @@ use ciborium::Value as Cbor;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
+use crate::document::key;
 use crate::document::value::Value;
 use crate::state::schema;
 use crate::state::{
@@ -48,6 +49,9 @@ fn json_of(path: &str, value: impl Serialize) -> Result<Json, ChangeError> {
     })
 }
 
+/// The most places that do not fit that an error names.
+const MISFITS_MAX: usize = 100;
+
 /// Notes what does not fit, and goes on.
 struct Builder {
     path: String,
@@ -64,6 +68,9 @@ impl Builder {
 
     /// Notes that something here does not fit.
     fn misfit<T>(&mut self, expected: impl Into<String>, found: &Json) -> Option<T> {
+        if self.misfits.len() >= MISFITS_MAX {
+            return None;
+        }
         let (path, found) = (self.path.clone(), in_words(found));
         self.misfits.push(Violation { path, expected: expected.into(), found });
         None
@@ -137,7 +144,9 @@ impl Builder {
                 Some(Dynamic::Struct(StructValue::new(fields)))
             }
             TypeKind::Enum(of) => self.variant(of, ty, json),
-            TypeKind::Elements(_) | TypeKind::Variant(_) | TypeKind::Unknown => None,
+            TypeKind::Elements(_) | TypeKind::Variant(_) | TypeKind::Unknown => {
+                self.misfit("a place that holds a value", json)
+            }
         }
     }
 
@@ -161,7 +170,7 @@ impl Builder {
         let mut map = Map::new();
         let mut fits = true;
         for (text, value) in entries {
-            let segment = crate::document::key::escape(text);
+            let segment = key::escape(text);
             let entry = self.below(&segment, |this| {
                 let Some(key) = KeyValue::read(text, key) else {
                     return this
@@ -192,8 +201,8 @@ impl Builder {
             }
             Json::Object(entries) if !of.is_tuple => {
                 for (name, value) in entries {
-                    if !of.fields.iter().any(|field| field.rust == *name) {
-                        self.below(name, |this| {
+                    if !of.has_rust(name) {
+                        self.below(&key::escape(name), |this| {
                             this.misfit::<()>(format!("no such field in {}", of.name), value)
                         });
                     }
@@ -250,10 +259,17 @@ impl Builder {
     }
 
     fn key(&mut self, of: schema::Key, json: &Json) -> Option<KeyValue> {
-        let text = match json {
-            Json::String(text) => Some(text.clone()),
-            Json::Number(number) => Some(number.to_string()),
-            Json::Bool(flag) => Some(flag.to_string()),
+        use schema::Key;
+        let text = match (of, json) {
+            (Key::Bool | Key::Other, Json::Bool(flag)) => Some(flag.to_string()),
+            (Key::Bool | Key::Char | Key::Str | Key::Uuid | Key::ElementId, Json::Number(_)) => {
+                None
+            }
+            (_, Json::Number(number)) => Some(number.to_string()),
+            (
+                Key::Char | Key::Str | Key::Uuid | Key::ElementId | Key::Other,
+                Json::String(text),
+            ) => Some(text.clone()),
             _ => None,
         };
         let key = text.and_then(|text| KeyValue::read(&text, of));
@@ -275,6 +291,7 @@ fn register_of(of: ScalarType, json: &Json) -> Option<Value> {
             Some(Value::Bytes(bytes.into()))
         }
         (ScalarType::SystemTime, json) => SystemTime::deserialize(json).ok()?.to_value().ok(),
+        (ScalarType::Uuid, json) => uuid::Uuid::deserialize(json).ok()?.to_value().ok(),
         (ScalarType::Bytes, json) => Some(Value::Bytes(Vec::<u8>::deserialize(json).ok()?.into())),
         (ScalarType::F32 | ScalarType::F64, Json::Number(number)) => {
             Some(Value::float(number.as_f64()?))
@@ -285,7 +302,6 @@ fn register_of(of: ScalarType, json: &Json) -> Option<Value> {
             ScalarType::Bool
             | ScalarType::Char
             | ScalarType::Str
-            | ScalarType::Uuid
             | ScalarType::ElementId
             | ScalarType::Link
             | ScalarType::Timestamp,
@@ -301,7 +317,6 @@ fn register_of(of: ScalarType, json: &Json) -> Option<Value> {
         (
             ScalarType::Char
             | ScalarType::Str
-            | ScalarType::Uuid
             | ScalarType::ElementId
             | ScalarType::Link
             | ScalarType::Timestamp

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::document::key;
 use crate::document::ops::SequenceKind;
 use crate::document::value::Value;
-use crate::state::{At, List, Reader, Refresh, Text};
+use crate::state::{At, List, Reader, Refresh, State, Text, Writer};
 
 use super::{Dynamic, ScalarValue};
 
@@ -87,29 +87,36 @@ impl Inferred {
 
     /// Reads everything at and below a place. `None` if there is nothing.
     pub(super) fn read(reader: &mut Reader<'_, '_>) -> Option<Self> {
+        Self::read_below(reader, 0)
+    }
+
+    /// Reads a place that lies `depth` steps below the place that the whole was read from.
+    fn read_below(reader: &mut Reader<'_, '_>, depth: usize) -> Option<Self> {
         let mut read = Self::default();
         let here = reader.path().to_owned();
-        for (found, value) in reader.entries() {
-            read.place_mut(key::below(found.as_str(), &here)).register = Some(value.clone());
+        let registers = reader.entries().iter();
+        for (found, value) in registers.filter(|(found, _)| key::is_path(found.as_str())) {
+            let path = steps(key::below(found.as_str(), &here), depth);
+            read.place_mut(path).register = Some(value.clone());
         }
         for (kind, name) in reader.sequences() {
-            let place = read.place_mut(key::below(name.as_str(), &here));
+            let name = name.as_str();
+            if !key::is_path(name) {
+                continue;
+            }
+            let place = read.place_mut(steps(key::below(name, &here), depth));
             match kind {
-                SequenceKind::Text => {
-                    place.text = Some(Text::from_rope(reader.text_at(name.as_str())))
-                }
-                SequenceKind::List => {
-                    place.list = Some(List::untyped(reader.list_at(name.as_str())));
-                }
+                SequenceKind::Text => place.text = Some(Text::from_rope(reader.text_at(name))),
+                SequenceKind::List => place.list = Some(List::untyped(reader.list_at(name))),
             }
         }
         (!read.is_empty()).then_some(read)
     }
 
-    /// The place at a path below this one. It is made if it is missing.
-    fn place_mut(&mut self, path: &str) -> &mut Place {
+    /// The place after these steps. It is made if it is missing.
+    fn place_mut<'p>(&mut self, steps: impl IntoIterator<Item = &'p str>) -> &mut Place {
         let mut at = Arc::make_mut(&mut self.0);
-        for segment in steps(path) {
+        for segment in steps {
             let below = at.below.entry(Arc::from(segment)).or_default();
             let Dynamic::Inferred(next) = below else { unreachable!("all places are inferred") };
             at = Arc::make_mut(&mut next.0);
@@ -117,35 +124,55 @@ impl Inferred {
         at
     }
 
-    /// Reads the touched place again, with everything below it.
+    /// Reads the touched place again, with everything below it. What lies deeper than the places of
+    /// this tree belongs to the deepest of them.
     pub(super) fn refresh(&mut self, at: At<'_>, cx: &mut Refresh<'_>) {
-        let mut end = at;
-        while let Some((_, next)) = end.next() {
+        if !key::is_path(at.path()) {
+            return;
+        }
+        let (mut end, mut path) = (at, Vec::new());
+        while path.len() < DEPTH_MAX - 1
+            && let Some((segment, next)) = end.next()
+        {
+            path.push(segment);
             end = next;
         }
-        let read = cx.field(end, false, Self::read);
-        let path = key::below(end.here(), at.here()).to_owned();
-        match read {
-            Some(read) => *self.place_mut(&path) = Arc::unwrap_or_clone(read.0),
+        let depth = path.len();
+        match cx.field(end, false, |reader| Self::read_below(reader, depth)) {
+            Some(read) => *self.place_mut(path) = Arc::unwrap_or_clone(read.0),
             None => self.remove(&path),
         }
     }
 
     /// Removes a place, and the places above it that are empty then.
-    fn remove(&mut self, path: &str) {
-        *self.place_mut(path) = Place::default();
-        let steps: Vec<&str> = steps(path).collect();
-        for depth in (0..steps.len()).rev() {
-            let Some((last, parents)) = steps.get(..=depth).and_then(<[&str]>::split_last) else {
-                return;
-            };
-            let parent = self.place_mut(&parents.join("/"));
+    fn remove(&mut self, path: &[&str]) {
+        *self.place_mut(path.iter().copied()) = Place::default();
+        let mut path = path;
+        while let Some((last, parents)) = path.split_last() {
+            let parent = self.place_mut(parents.iter().copied());
             let is_empty =
                 |value: &Dynamic| matches!(value, Dynamic::Inferred(it) if it.is_empty());
             if !parent.below.get(*last).is_some_and(is_empty) {
                 return;
             }
             parent.below.remove(*last);
+            path = parents;
+        }
+    }
+
+    /// Writes what is here and below, for a hash.
+    pub(super) fn write(&self, writer: &mut Writer<'_, '_>) {
+        if let Some(value) = self.register() {
+            writer.put(value.clone());
+        }
+        if let Some(text) = self.text() {
+            text.write(None, writer);
+        }
+        if let Some(list) = self.list() {
+            list.write(None, writer);
+        }
+        for (segment, below) in self.iter() {
+            writer.at(segment, |writer| below.write(None, writer));
         }
     }
 
@@ -163,10 +190,10 @@ impl Inferred {
     }
 }
 
-/// The segments of a path. Those from [`DEPTH_MAX`] on are one.
-fn steps(path: &str) -> impl Iterator<Item = &str> {
+/// The segments of a path below a place that lies `depth` steps deep. Those from [`DEPTH_MAX`] on are
+/// one step.
+fn steps(path: &str, mut depth: usize) -> impl Iterator<Item = &str> {
     let mut rest = path;
-    let mut depth = 0;
     std::iter::from_fn(move || {
         if rest.is_empty() {
             return None;

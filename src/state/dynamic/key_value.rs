@@ -13,15 +13,15 @@ use super::types::TypeRef;
 
 /// A key of a map, or an element of a set, in a [`Dynamic`](super::Dynamic). Keys of one type have
 /// the order that they have in Rust; those of the application's own type are in the order of their
-/// texts.
+/// texts. [`Patch::keys`](crate::Patch::keys) does not know the type: ask it for `String`s.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum KeyValue {
     /// `bool`.
     Bool(bool),
-    /// An integer of any width up to `i128`.
+    /// An integer of any type but `u128`.
     Int(i128),
-    /// `u128`.
+    /// `u128`, also a small one.
     Uint(u128),
     /// `char`.
     Char(char),

@@ -164,7 +164,8 @@ impl Dynamic {
         part.downcast_ref()
     }
 
-    /// Whether this value is of a type. Of what lies in it only the outermost layer is compared.
+    /// Whether this value is of a type. What lies in structs, options and collections of structs
+    /// checks itself when it is written.
     fn fits(&self, ty: TypeRef<'_>) -> bool {
         match (self, ty.kind()) {
             (Self::Scalar(value), TypeKind::Scalar(of)) => value.fits(*of),
@@ -187,9 +188,11 @@ impl Dynamic {
     /// it fits.
     fn check(&self, writer: &mut Writer<'_, '_>) -> bool {
         let expected = match (self, writer.ty()) {
-            (Self::Inferred(value), None) if value.is_empty() => return true,
-            (Self::Inferred(_), None) => "a type that a schema knows".to_owned(),
-            (_, None) if writer.is_typed() => "nothing: the schema has no such place".to_owned(),
+            (Self::Inferred(value), None) if value.is_empty() || writer.core.is_hash => {
+                return true;
+            }
+            (Self::Inferred(_), None) => "a value of a schema".to_owned(),
+            (_, None) if writer.is_typed() => "a place that the schema has".to_owned(),
             (_, None) => return true,
             (_, Some(ty)) if self.fits(ty) => return true,
             (_, Some(ty)) => ty.describe(),
@@ -205,7 +208,7 @@ impl Dynamic {
             Self::Optional(value) => {
                 value.as_ref().as_ref().map_or("nothing".into(), Self::describe)
             }
-            Self::Struct(value) => format!("a {}", value.name()),
+            Self::Struct(value) => format!("the struct {}", value.name()),
             Self::Enum(value) => format!("the variant {}", value.variant()),
             Self::Text(_) => "a text".into(),
             Self::Counter(_) => "a counter".into(),
@@ -224,6 +227,12 @@ impl Dynamic {
     #[must_use]
     pub fn get(&self, path: &str) -> Option<&Self> {
         self.locate(At::start(path))?.downcast_ref()
+    }
+
+    /// The value directly below a name or key, which is taken as it is. O(log n).
+    #[must_use]
+    pub fn child(&self, name: &str) -> Option<&Self> {
+        self.get(&key::escape(name))
     }
 
     /// The value within an option, and any other value itself. `None` if the option is empty.
@@ -470,7 +479,7 @@ impl State for Dynamic {
             Self::MovableList(list) => list.write(None, writer),
             Self::Tree(tree) => tree.write(None, writer),
             Self::Groups(groups) => groups.write(None, writer),
-            Self::Inferred(_) => {}
+            Self::Inferred(inferred) => inferred.write(writer),
         }
     }
 
@@ -496,7 +505,7 @@ impl State for Dynamic {
             (Self::MovableList(old), Self::MovableList(new)) => old.reconcile(new, writer),
             (Self::Tree(old), Self::Tree(new)) => old.reconcile(new, writer),
             (Self::Groups(old), Self::Groups(new)) => old.reconcile(new, writer),
-            // The old value is of the type of the place, and so is the new one.
+            // Only without a type of the place.
             _ => writer.misfit(self.describe(), new.describe()),
         }
     }
@@ -513,12 +522,14 @@ impl Dynamic {
 impl<P: Place> Node<P, Dynamic> {
     /// The place at a path below this one, in the escaped form of `docs/layout.md`: names of
     /// fields, keys of maps and ids of elements, joined by `/`. In a path for watching, `*` is
-    /// every element of a collection.
+    /// every element of a collection. (The key `*` itself is reached with [`Self::child`].)
     #[must_use]
     pub fn at(&self, path: &str) -> Self {
-        Self::new(
-            key::segments(path).fold(self.place.clone(), |place, segment| place.child(segment)),
-        )
+        let step = |place: P, segment: &str| match segment {
+            "*" => place.every().unwrap_or_else(|| place.child(segment)),
+            segment => place.child(segment),
+        };
+        Self::new(key::segments(path).fold(self.place.clone(), step))
     }
 
     /// The place directly below this one: a field by its name, an entry by its key, an element by
@@ -526,6 +537,31 @@ impl<P: Place> Node<P, Dynamic> {
     #[must_use]
     pub fn child(&self, name: &str) -> Self {
         Self::new(self.place.child(&key::escape(name)))
+    }
+}
+
+impl<S> Node<Path<S>, Dynamic> {
+    /// The path as that of a text or collection, for a watch of it and for anchors in a text. If the
+    /// schema has another type there, the place holds nothing.
+    ///
+    /// ```
+    /// use exostate::{Document, Dynamic, State, Store, Text};
+    ///
+    /// #[derive(State, Clone, Debug, PartialEq)]
+    /// struct Note { body: Text }
+    ///
+    /// let document: Document = Document::new();
+    /// let note = Store::dynamic(&document, &Note::schema())?;
+    /// note.change(|note| note.at("body").as_text()?.push_str("hello"))?;
+    /// let body = Dynamic::path().at("body").of_type::<Text>();
+    /// let cursor = note.anchor(&body, 5, true).unwrap();
+    /// note.change(|note| note.at("body").as_text()?.insert(0, "oh, "))?;
+    /// assert_eq!(note.resolve(&body, &cursor), Some(9));
+    /// # Ok::<(), exostate::Error>(())
+    /// ```
+    #[must_use]
+    pub fn of_type<T: State>(&self) -> Node<Path<S>, T> {
+        Node::new(self.place.clone())
     }
 }
 

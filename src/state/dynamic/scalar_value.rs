@@ -107,9 +107,12 @@ impl ScalarType {
     /// Reads a register.
     pub(super) fn read(self, value: &Value) -> Result<ScalarValue, Mismatch> {
         with_rust_type!(self, Rust => <Rust as Scalar>::from_value(value).map(ScalarValue::from),
-            Timestamp => timestamp(value).map(ScalarValue::Timestamp),
-            Register => register(value).map(ScalarValue::Register),
-            Other => Ok(ScalarValue::Other(value.clone())))
+        Timestamp => timestamp(value).map(ScalarValue::Timestamp),
+        Register => register(value).map(ScalarValue::Register),
+        Other => match value {
+            Value::Unknown(_) => Err(Mismatch("a value")),
+            value => Ok(ScalarValue::Other(value.clone())),
+        })
     }
 }
 
@@ -305,6 +308,11 @@ impl Scalar for ScalarValue {
         match (self, other) {
             (Self::F32(left), Self::F32(right)) => left.same(right),
             (Self::F64(left), Self::F64(right)) => left.same(right),
+            // What was read as JSON and is written back must not lose what JSON does not have.
+            #[cfg(feature = "serde")]
+            (Self::Register(left), Self::Register(right)) => {
+                super::serialize::look_alike(left, right)
+            }
             _ => self == other,
         }
     }

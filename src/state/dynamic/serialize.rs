@@ -1,8 +1,10 @@
 //! Dynamic values in serde's formats. Each has the form of the typed view.
 
+use ciborium::Value as Cbor;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
+use crate::document::value::Value;
 use crate::state::register::decode_cbor;
 
 use super::fields::Fields;
@@ -52,7 +54,7 @@ impl Serialize for ScalarValue {
             Self::Uuid(id) => id.serialize(serializer),
             Self::ElementId(id) => id.serialize(serializer),
             Self::SystemTime(time) => time.serialize(serializer),
-            Self::Register(bytes) => decode_cbor(bytes).serialize(serializer),
+            Self::Register(bytes) => decode_cbor(bytes).map(InFormat).serialize(serializer),
             Self::Other(value) => value.serialize(serializer),
         }
     }
@@ -113,14 +115,18 @@ impl Serialize for Inferred {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let (register, text, list) = (self.register(), self.text(), self.list());
         match (register, text, list, self.iter().next().is_none()) {
-            (Some(register), None, None, true) => return register.serialize(serializer),
+            (Some(register), None, None, true) if !matches!(register, Value::Unknown(_)) => {
+                return register.serialize(serializer);
+            }
             (None, Some(text), None, true) => return text.serialize(serializer),
             (None, None, Some(list), true) => return list.serialize(serializer),
             _ => {}
         }
         let mut map = serializer.serialize_map(None)?;
-        if let Some(register) = register {
-            map.serialize_entry("@register", register)?;
+        match register {
+            Some(Value::Unknown(kind)) => map.serialize_entry("@unknown", kind)?,
+            Some(register) => map.serialize_entry("@register", register)?,
+            None => {}
         }
         if let Some(text) = text {
             map.serialize_entry("@text", text)?;
@@ -136,4 +142,52 @@ impl Serialize for Inferred {
         }
         map.end()
     }
+}
+
+/// What a register holds. CBOR has more than JSON: readable formats get keys that are no text, and
+/// integers of more than 64 bits, as text, and tagged values without their tags.
+struct InFormat<V>(V);
+
+impl Serialize for InFormat<Cbor> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        InFormat(&self.0).serialize(serializer)
+    }
+}
+
+impl Serialize for InFormat<&Cbor> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if !serializer.is_human_readable() {
+            return self.0.serialize(serializer);
+        }
+        match self.0 {
+            Cbor::Map(entries) => {
+                let entries = entries.iter().map(|(key, value)| (as_key(key), InFormat(value)));
+                serializer.collect_map(entries)
+            }
+            Cbor::Array(items) => serializer.collect_seq(items.iter().map(InFormat)),
+            Cbor::Tag(_, value) => InFormat(&**value).serialize(serializer),
+            Cbor::Integer(number) => match (i64::try_from(*number), u64::try_from(*number)) {
+                (Ok(number), _) => serializer.serialize_i64(number),
+                (_, Ok(number)) => serializer.serialize_u64(number),
+                _ => serializer.collect_str(&i128::from(*number)),
+            },
+            plain => plain.serialize(serializer),
+        }
+    }
+}
+
+/// A key of a map in a register, as text.
+fn as_key(key: &Cbor) -> String {
+    match key {
+        Cbor::Text(text) => text.clone(),
+        Cbor::Integer(number) => i128::from(*number).to_string(),
+        Cbor::Bool(flag) => flag.to_string(),
+        other => format!("{other:?}"),
+    }
+}
+
+/// Whether the bytes of two registers look alike in JSON.
+pub(super) fn look_alike(left: &[u8], right: &[u8]) -> bool {
+    let json = |bytes: &[u8]| serde_json::to_value(InFormat(decode_cbor(bytes)?)).ok();
+    left == right || json(left).is_some_and(|left| Some(left) == json(right))
 }

@@ -41,6 +41,10 @@ impl StructValue {
         Self(fields)
     }
 
+    pub(super) fn into_fields(self) -> Fields {
+        self.0
+    }
+
     #[cfg(feature = "serde")]
     pub(super) fn fields(&self) -> &Fields {
         &self.0

@@ -5,14 +5,13 @@
 //! itself without an option or a collection between would have no end, and structs that contain
 //! each other twice at every level would double with each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
 use crate::document::key::{self, Key};
 use crate::state::groups::{GROUPS, ITEMS};
 use crate::state::schema::{self, Form, RegisterValue, Registers, Schema, SchemaError, Type};
-use crate::state::shape::DEPTH_MAX;
 use crate::state::stage::Nothing;
 use crate::state::violation::Violations;
 use crate::state::{Reader, Shape, State};
@@ -23,7 +22,9 @@ use super::{Dynamic, EnumValue, StructValue};
 /// How many structs may lie within each other, without options and collections between.
 const NESTED_MAX: usize = 128;
 /// How many values a place may show that was never written.
-const INITIAL_MAX: usize = 100_000;
+const INITIAL_MAX: usize = 10_000;
+/// How many values the own defaults of fields may consist of, in all.
+const DEFAULTS_MAX: usize = 1_000_000;
 
 /// The types of a schema.
 pub struct Types {
@@ -68,6 +69,12 @@ pub(super) struct StructType {
     pub(super) fields: Vec<FieldType>,
     /// The places of the fields in `fields`, in the order of their names.
     by_name: Vec<usize>,
+    /// The same, in the order of their names in Rust.
+    #[cfg(feature = "serde")]
+    by_rust: Vec<usize>,
+    /// Whether a text or list is among the fields, or in a struct among them. There may be content
+    /// then although no register is written.
+    pub(super) has_sequences: bool,
     /// Whether the fields have numbers in Rust instead of names.
     pub(super) is_tuple: bool,
 }
@@ -91,6 +98,21 @@ impl StructType {
             |at: &usize| self.fields.get(*at).map(|field| field.name.as_str()).cmp(&Some(name));
         self.by_name.binary_search_by(order).ok().and_then(|at| self.by_name.get(at).copied())
     }
+
+    /// Whether a field has this name in Rust.
+    #[cfg(feature = "serde")]
+    pub(super) fn has_rust(&self, name: &str) -> bool {
+        let order =
+            |at: &usize| self.fields.get(*at).map(|field| field.rust.as_str()).cmp(&Some(name));
+        self.by_rust.binary_search_by(order).is_ok()
+    }
+}
+
+/// The places of fields or variants in the order of their names.
+fn in_order<'a>(names: impl Iterator<Item = &'a str>) -> Vec<usize> {
+    let mut named: Vec<(&str, usize)> = names.enumerate().map(|(at, name)| (name, at)).collect();
+    named.sort_unstable();
+    named.into_iter().map(|(_, at)| at).collect()
 }
 
 /// The variants of an enum.
@@ -101,6 +123,10 @@ pub(super) struct EnumType {
     default: usize,
     /// What a register of this type must hold, for error messages.
     pub(super) expected: String,
+    /// The places of the variants in `variants`, in the order of their names.
+    by_name: Vec<usize>,
+    /// Whether no variant has fields.
+    is_scalar: bool,
 }
 
 /// A variant of an enum.
@@ -115,9 +141,11 @@ pub(super) struct VariantType {
 }
 
 impl EnumType {
-    /// The place of a variant in `variants`. O(variants).
+    /// The place of a variant in `variants`. O(log variants).
     pub(super) fn position(&self, name: &str) -> Option<usize> {
-        self.variants.iter().position(|variant| variant.name == name)
+        let order =
+            |at: &usize| self.variants.get(*at).map(|one| one.name.as_str()).cmp(&Some(name));
+        self.by_name.binary_search_by(order).ok().and_then(|at| self.by_name.get(at).copied())
     }
 }
 
@@ -132,7 +160,7 @@ impl Types {
     pub(crate) fn new(schema: &Schema) -> Result<Arc<Self>, SchemaError> {
         schema.check()?;
         let shape = Shape::of_schema(schema).ok_or_else(|| {
-            too_large("the schema", format!("{DEPTH_MAX} types within each other"))
+            too_large("the schema", "256 types within each other, or a million in all".to_owned())
         })?;
         let mut make = Make {
             schema,
@@ -149,6 +177,8 @@ impl Types {
             },
             named: BTreeMap::new(),
             sizes: BTreeMap::new(),
+            defaults: 0,
+            reached: BTreeSet::new(),
         };
         make.all()?;
         Ok(Arc::new(make.types))
@@ -232,6 +262,14 @@ impl<'t> TypeRef<'t> {
         self.at(field.ty)
     }
 
+    /// The fields of this struct or variant.
+    pub(super) fn struct_type(self) -> Option<&'t StructType> {
+        match self.kind() {
+            TypeKind::Struct(of) | TypeKind::Variant(of) => Some(of),
+            _ => None,
+        }
+    }
+
     /// The type within this option.
     pub(super) fn within(self) -> Option<Self> {
         match self.kind() {
@@ -285,6 +323,7 @@ impl<'t> TypeRef<'t> {
     pub(super) fn scalar(self) -> Option<ScalarType> {
         match self.kind() {
             TypeKind::Scalar(of) | TypeKind::List(of) => Some(*of),
+            TypeKind::Optional(inner) => self.at(*inner).scalar(),
             _ => None,
         }
     }
@@ -310,9 +349,7 @@ impl<'t> TypeRef<'t> {
     pub(super) fn is_scalar(self) -> bool {
         match self.kind() {
             TypeKind::Scalar(_) => true,
-            TypeKind::Enum(of) => {
-                of.variants.iter().all(|variant| variant.fields.fields.is_empty())
-            }
+            TypeKind::Enum(of) => of.is_scalar,
             TypeKind::Optional(inner) => self.at(*inner).is_scalar(),
             _ => false,
         }
@@ -331,7 +368,7 @@ impl<'t> TypeRef<'t> {
             TypeKind::MovableList(_) | TypeKind::Elements(_) => "a movable list".to_owned(),
             TypeKind::Tree(_) => "a tree".to_owned(),
             TypeKind::Groups(..) => "groups".to_owned(),
-            TypeKind::Struct(of) | TypeKind::Variant(of) => format!("a {}", of.name),
+            TypeKind::Struct(of) | TypeKind::Variant(of) => format!("the struct {}", of.name),
             TypeKind::Enum(of) => of.expected.clone(),
             TypeKind::Unknown => "a value".to_owned(),
         }
@@ -344,9 +381,26 @@ struct Make<'s> {
     types: Types,
     /// The numbers of the structs and enums, by their names.
     named: BTreeMap<&'s str, usize>,
-    /// How many values a place of a struct or enum shows that was never written. `None` while the
-    /// type is being made: a type that needs it contains itself.
-    sizes: BTreeMap<usize, Option<usize>>,
+    /// What is known of each struct and enum. `None` while the type is being made: a type that needs
+    /// it contains itself.
+    sizes: BTreeMap<usize, Option<Size>>,
+    /// How many values the own defaults of fields consist of so far.
+    defaults: usize,
+    /// The structs and enums that defaults may hold, which are made before the defaults are read.
+    reached: BTreeSet<usize>,
+}
+
+/// How large a struct or enum is, without what lies in options and collections.
+#[derive(Clone, Copy)]
+struct Size {
+    /// How many values a place shows that was never written.
+    values: usize,
+    /// How many structs and enums lie within each other.
+    height: usize,
+}
+
+impl Size {
+    const ONE: Self = Self { values: 1, height: 0 };
 }
 
 impl<'s> Make<'s> {
@@ -358,7 +412,7 @@ impl<'s> Make<'s> {
         for (name, _) in self.schema.definitions() {
             self.define(name, 0)?;
         }
-        self.types.root = self.ty("root", self.schema.root(), 0)?;
+        self.types.root = self.ty("root", self.schema.root())?;
         Ok(())
     }
 
@@ -378,7 +432,7 @@ impl<'s> Make<'s> {
     }
 
     /// The number of a type. Structs and enums by name have theirs already.
-    fn ty(&mut self, place: &str, ty: &'s Type, depth: usize) -> Result<usize, SchemaError> {
+    fn ty(&mut self, place: &str, ty: &'s Type) -> Result<usize, SchemaError> {
         let kind = match ty {
             Type::Named(name) => {
                 let there = self.named.get(name.as_str()).copied();
@@ -386,17 +440,17 @@ impl<'s> Make<'s> {
             }
             Type::Text => TypeKind::Text,
             Type::Counter => TypeKind::Counter,
-            Type::Optional(inner) => TypeKind::Optional(self.ty(place, inner, depth)?),
+            Type::Optional(inner) => TypeKind::Optional(self.ty(place, inner)?),
             Type::List(inner) => match ScalarType::of(self.schema.resolve(inner)) {
                 Some(of) => TypeKind::List(of),
                 None => return Err(wrong(place, "the elements of a list are scalars")),
             },
-            Type::MovableList(inner) => TypeKind::MovableList(self.ty(place, inner, depth)?),
-            Type::Map(key, inner) => TypeKind::Map(*key, self.ty(place, inner, depth)?),
+            Type::MovableList(inner) => TypeKind::MovableList(self.ty(place, inner)?),
+            Type::Map(key, inner) => TypeKind::Map(*key, self.ty(place, inner)?),
             Type::Set(key) => TypeKind::Set(*key),
-            Type::Tree(inner) => TypeKind::Tree(self.ty(place, inner, depth)?),
+            Type::Tree(inner) => TypeKind::Tree(self.ty(place, inner)?),
             Type::Groups(group, item) => {
-                let elements = [self.ty(place, group, depth)?, self.ty(place, item, depth)?];
+                let elements = [self.ty(place, group)?, self.ty(place, item)?];
                 let [groups, items] =
                     elements.map(|inner| self.add(TypeKind::Elements(inner), Dynamic::default()));
                 TypeKind::Groups(groups, items)
@@ -415,25 +469,22 @@ impl<'s> Make<'s> {
         Ok(self.add(kind, initial))
     }
 
-    /// The value of a place of a type that was never written, and how many values that is.
+    /// The value of a place of a type that was never written, and its size.
     fn initial(
         &mut self,
-        place: &str,
         number: usize,
         ty: &'s Type,
         depth: usize,
-    ) -> Result<(Dynamic, usize), SchemaError> {
-        let Type::Named(name) = ty else { return Ok((self.types.of(number).initial(), 1)) };
-        if depth > NESTED_MAX {
-            return Err(too_large(place, format!("{NESTED_MAX} structs within each other")));
-        }
-        let size = self.define(name, depth)?;
+    ) -> Result<(Dynamic, Size), SchemaError> {
+        let size = match ty {
+            Type::Named(name) => self.define(name, depth)?,
+            _ => Size::ONE,
+        };
         Ok((self.types.of(number).initial(), size))
     }
 
-    /// Makes a struct or enum with what it consists of. Returns the number of values of a place
-    /// that was never written.
-    fn define(&mut self, name: &'s str, depth: usize) -> Result<usize, SchemaError> {
+    /// Makes a struct or enum with what it consists of.
+    fn define(&mut self, name: &'s str, depth: usize) -> Result<Size, SchemaError> {
         let (Some(number), Some(definition)) =
             (self.named.get(name).copied(), self.schema.definition(name))
         else {
@@ -447,13 +498,22 @@ impl<'s> Make<'s> {
             }
             None => {}
         }
+        if depth > NESTED_MAX {
+            return Err(too_large(name, format!("{NESTED_MAX} structs within each other")));
+        }
         self.sizes.insert(number, None);
         let (kind, initial, size) = match definition.form() {
             Form::Newtype(inner) => {
-                let inside = self.ty(name, inner, depth)?;
-                let (initial, size) = self.initial(name, inside, inner, depth + 1)?;
+                let inside = self.ty(name, inner)?;
+                let (initial, size) = self.initial(inside, inner, depth + 1)?;
                 let kind = self.types.of(inside).kind().clone();
-                let initial = self.own_default(definition.default(), inside).unwrap_or(initial);
+                let initial = match definition.default() {
+                    Some(default) => {
+                        self.define_below(inner, depth + 1)?;
+                        self.own_default(name, default, inside)?.unwrap_or(initial)
+                    }
+                    None => initial,
+                };
                 (kind, initial, size)
             }
             Form::Struct(fields) => {
@@ -467,6 +527,11 @@ impl<'s> Make<'s> {
                 (TypeKind::Enum(of), initial, size)
             }
         };
+        let size = Size { height: size.height + 1, ..size };
+        // The types below may have been made before, each at a lower depth.
+        if size.height > NESTED_MAX {
+            return Err(too_large(name, format!("{NESTED_MAX} structs within each other")));
+        }
         self.set(number, kind, initial);
         self.sizes.insert(number, Some(size));
         Ok(size)
@@ -477,25 +542,40 @@ impl<'s> Make<'s> {
         name: &str,
         fields: &'s [schema::Field],
         depth: usize,
-    ) -> Result<(Arc<StructType>, usize), SchemaError> {
+    ) -> Result<(Arc<StructType>, Size), SchemaError> {
         let mut made = Vec::with_capacity(fields.len());
-        let mut size = 1_usize;
+        let (mut size, mut has_sequences) = (Size::ONE, false);
         for field in fields {
             let place = format!("{name}/{}", field.name());
-            let ty = self.ty(&place, field.ty(), depth)?;
-            let (initial, inside) = self.initial(&place, ty, field.ty(), depth + 1)?;
-            size = size.saturating_add(inside);
-            if size > INITIAL_MAX {
+            let ty = self.ty(&place, field.ty())?;
+            let (mut initial, inside) = self.initial(ty, field.ty(), depth + 1)?;
+            size.values = size.values.saturating_add(inside.values);
+            size.height = size.height.max(inside.height);
+            if size.values > INITIAL_MAX {
                 return Err(too_large(&place, format!("{INITIAL_MAX} values within each other")));
             }
-            let initial = self.own_default(field.default(), ty).unwrap_or(initial);
+            if let Some(default) = field.default() {
+                self.define_below(field.ty(), depth + 1)?;
+                initial = self.own_default(&place, default, ty)?.unwrap_or(initial);
+            }
+            has_sequences |= match self.types.of(ty).kind() {
+                TypeKind::Text | TypeKind::List(_) => true,
+                TypeKind::Struct(of) => of.has_sequences,
+                _ => false,
+            };
             let (name, rust) = (field.name().to_owned(), field.rust_name().to_owned());
             made.push(FieldType { name, rust, ty, initial });
         }
-        let mut by_name: Vec<usize> = (0..made.len()).collect();
-        by_name.sort_by_key(|at| made.get(*at).map(|field| field.name.as_str()));
-        let is_tuple = schema::is_tuple(fields);
-        Ok((Arc::new(StructType { name: name.to_owned(), fields: made, by_name, is_tuple }), size))
+        let of = StructType {
+            name: name.to_owned(),
+            by_name: in_order(made.iter().map(|field| field.name.as_str())),
+            #[cfg(feature = "serde")]
+            by_rust: in_order(made.iter().map(|field| field.rust.as_str())),
+            has_sequences,
+            fields: made,
+            is_tuple: schema::is_tuple(fields),
+        };
+        Ok((Arc::new(of), size))
     }
 
     fn variants(
@@ -504,33 +584,93 @@ impl<'s> Make<'s> {
         default: &str,
         variants: &'s [schema::Variant],
         depth: usize,
-    ) -> Result<(Arc<EnumType>, usize), SchemaError> {
-        let (mut made, mut size) = (Vec::with_capacity(variants.len()), 1_usize);
+    ) -> Result<(Arc<EnumType>, Size), SchemaError> {
+        let (mut made, mut size) = (Vec::with_capacity(variants.len()), Size::ONE);
         for variant in variants {
             let place = format!("{name}/{}", variant.name());
             let (fields, inside) = self.fields(&place, variant.fields(), depth)?;
             let ty = self.add(TypeKind::Variant(Arc::clone(&fields)), Dynamic::default());
             let (name, rust) = (variant.name().to_owned(), variant.rust_name().to_owned());
             made.push(VariantType { name, rust, fields, ty });
-            size = size.max(inside);
+            size.values = size.values.max(inside.values);
+            size.height = size.height.max(inside.height);
         }
         let names: Vec<&str> = made.iter().map(|variant| variant.name.as_str()).collect();
-        let expected = format!("one of {}", names.join(", "));
-        let default = names.iter().position(|name| *name == default).unwrap_or_default();
-        let name = name.to_owned();
-        Ok((Arc::new(EnumType { name, variants: made, default, expected }), size))
+        let of = EnumType {
+            name: name.to_owned(),
+            default: names.iter().position(|name| *name == default).unwrap_or_default(),
+            expected: format!("one of {}", names.join(", ")),
+            by_name: in_order(names.into_iter()),
+            is_scalar: made.iter().all(|variant| variant.fields.fields.is_empty()),
+            variants: made,
+        };
+        Ok((Arc::new(of), size))
     }
 
-    /// The value that registers stand for.
-    fn own_default(&self, registers: Option<&Registers>, number: usize) -> Option<Dynamic> {
-        let entries = registers?.iter();
+    /// Makes all structs and enums that a default of this type may hold, except those that are being
+    /// made.
+    fn define_below(&mut self, ty: &'s Type, depth: usize) -> Result<(), SchemaError> {
+        let mut rest = vec![ty];
+        while let Some(ty) = rest.pop() {
+            match ty {
+                Type::Optional(inner)
+                | Type::List(inner)
+                | Type::MovableList(inner)
+                | Type::Map(_, inner)
+                | Type::Tree(inner) => rest.push(inner),
+                Type::Groups(group, item) => rest.extend([&**group, item]),
+                Type::Named(name) => {
+                    let number = self.named.get(name.as_str()).copied().unwrap_or_default();
+                    if !self.reached.insert(number) {
+                        continue;
+                    }
+                    if !matches!(self.sizes.get(&number), Some(None)) {
+                        self.define(name, depth)?;
+                    }
+                    match self.schema.definition(name).map(schema::Definition::form) {
+                        Some(Form::Newtype(inner)) => rest.push(inner),
+                        Some(Form::Struct(fields)) => {
+                            rest.extend(fields.iter().map(schema::Field::ty))
+                        }
+                        Some(Form::Enum { variants, .. }) => {
+                            let fields = variants.iter().flat_map(schema::Variant::fields);
+                            rest.extend(fields.map(schema::Field::ty));
+                        }
+                        None => {}
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The value that the registers of an own default stand for.
+    fn own_default(
+        &mut self,
+        place: &str,
+        registers: &'s Registers,
+        number: usize,
+    ) -> Result<Option<Dynamic>, SchemaError> {
+        let ty = self.types.of(number);
+        if ty.is_marked() {
+            return Err(wrong(place, "only scalars, enums and options have a default"));
+        }
+        // What an option holds is read anew for each default.
+        let inside = ty.within().map_or(number, |inner| inner.number);
+        let size = self.sizes.get(&inside).copied().flatten().unwrap_or(Size::ONE);
+        self.defaults = self.defaults.saturating_add(size.values);
+        if self.defaults > DEFAULTS_MAX {
+            return Err(too_large(place, format!("{DEFAULTS_MAX} values in defaults")));
+        }
+        let entries = registers.iter();
         let mut entries: Vec<(Key, _)> = entries
             .map(|(path, RegisterValue(value))| (Key::from(path.as_str()), value.clone()))
             .collect();
         entries.sort_by(|left, right| left.0.cmp(&right.0));
         let mut violations = Violations::default();
         let ty = Some(self.types.of(number));
-        Dynamic::read(&mut Reader::new(&Nothing, &entries, "", &mut violations, ty))
+        Ok(Dynamic::read(&mut Reader::new(&Nothing, &entries, &mut violations, ty)))
     }
 }
 

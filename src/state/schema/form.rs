@@ -128,6 +128,11 @@ impl Schema {
                 Form::Enum { default, variants } => {
                     let names = variants.iter().map(|variant| variant.name.as_str());
                     check_names(name, names)?;
+                    let mut rust = BTreeSet::new();
+                    if let Some(twice) = variants.iter().find(|one| !rust.insert(one.rust_name())) {
+                        let reason = format!("two variants are called {:?}", twice.rust_name());
+                        return Err(wrong(name, reason));
+                    }
                     if !variants.iter().any(|variant| variant.name == *default) {
                         return Err(wrong(name, format!("{default:?} is none of the variants")));
                     }

@@ -217,8 +217,9 @@ fn text() -> Json {
 }
 
 pub(crate) fn is_tuple(fields: &[Field]) -> bool {
-    let is_number = |(at, field): (usize, &Field)| field.rust_name() == at.to_string();
-    !fields.is_empty() && fields.iter().enumerate().all(is_number)
+    // Fields that are skipped leave gaps.
+    let is_number = |field: &Field| field.rust_name().bytes().all(|byte| byte.is_ascii_digit());
+    !fields.is_empty() && fields.iter().all(is_number)
 }
 
 fn number(number: i128) -> Json {
