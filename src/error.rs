@@ -6,6 +6,7 @@ use crate::document::json::JsonError;
 use crate::document::version::VersionError;
 use crate::import::MappingError;
 use crate::state::ChangeError;
+use crate::state::schema::SchemaError;
 use crate::store::{ApplyError, HistoryError, UndoError};
 
 /// Any error of this crate, for callers that do not tell them apart.
@@ -36,6 +37,9 @@ pub enum Error {
     /// The bytes are not undo stacks.
     #[error(transparent)]
     Undo(#[from] UndoError),
+    /// A schema was not read, or no state can have it.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
     /// The bytes are not a version.
     #[error(transparent)]
     Version(#[from] VersionError),

@@ -73,3 +73,42 @@ fn on_yrs() {
 fn on_automerge() {
     run::<Automerge>();
 }
+
+/// A type that contains itself, in a document whose paths have thousands of names.
+#[test]
+fn a_view_of_a_type_in_itself_is_bounded() {
+    use exostate::{Document, Map, State};
+
+    #[derive(State, Clone, Debug, PartialEq)]
+    struct Forest(Map<String, Forest>);
+
+    fn check<B: Backend>() {
+        let path = |depth: usize| vec!["a"; depth].join("/");
+        let document = Document::<B>::new();
+        let store = Store::<Forest, B>::on(&document);
+        for depths in [1..100, 100..140, 140..1_000] {
+            let edited = document.edit(|edit| {
+                depths.clone().try_for_each(|depth| edit.set(path(depth).as_str(), true))
+            });
+            edited.expect("written");
+            assert_eq!(store.reread(), *store.view());
+        }
+        let mut depth = 0;
+        let mut forest: &Forest = &store.view();
+        while let Some(next) = forest.0.get("a") {
+            (forest, depth) = (next, depth + 1);
+        }
+        assert_eq!(depth, 128);
+        // What nobody would see is not written; what lies deep is removed with its record.
+        let deep = (0..127)
+            .fold(Forest(Map::new()), |inner, _| Forest(Map::from_iter([("b".to_owned(), inner)])));
+        let one_more = Forest(Map::from_iter([("b".to_owned(), deep.clone())]));
+        store.change(|forest| forest.insert("b", deep)).expect("128 names");
+        let error = store.change(|forest| forest.insert("c", one_more)).expect_err("129 names");
+        assert!(error.to_string().contains("more than 128 names"), "{error}");
+        store.change(|forest| forest.remove("a")).expect("removed");
+        assert_eq!(document.registers("a"), []);
+    }
+    check::<Yrs>();
+    check::<Automerge>();
+}
