@@ -372,10 +372,11 @@ fn a_schema_that_is_nested_deeply_is_refused() {
 /// A document of a stranger has a path of many segments, where the schema allows recursion.
 #[test]
 fn deep_documents_can_be_shown() {
+    let inner = json!({ "name": "a", "type": { "map": ["string", { "named": "A" }] } });
     let schema = json!({
         "exostate-schema": 1,
         "root": { "named": "A" },
-        "types": { "A": { "struct": [{ "name": "a", "type": { "map": ["string", { "named": "A" }] } }] } },
+        "types": { "A": { "struct": [inner] } },
     });
     let schema = Schema::from_json(&schema.to_string()).expect("a schema");
     let document = Document::<Yrs>::new();

@@ -18,8 +18,8 @@ impl<B: Backend> Store<Dynamic, B> {
     /// # Errors
     /// The schema contradicts itself, or a place of it has no end or is too large: a struct that
     /// contains itself without an option or a collection between, more than 128 structs within each
-    /// other, or more than 10,000 values; more than 256 types within each other; more than a million
-    /// types or values of defaults in all.
+    /// other, or more than 10,000 values; more than 256 types within each other; more than a
+    /// million types or values of defaults in all.
     pub fn dynamic(document: &Document<B>, schema: &Schema) -> Result<Self, SchemaError> {
         Ok(Self::on_as(document, Some(Types::new(schema)?)))
     }

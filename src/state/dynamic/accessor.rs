@@ -153,9 +153,9 @@ impl<'e> Node<Edit<'e>, Dynamic> {
 /// left out has its default.
 #[cfg(feature = "serde")]
 impl Node<Edit<'_>, Dynamic> {
-    /// Sets the value here: a scalar, an option, an enum, or a struct with everything in it, also with
-    /// the fields that `value` leaves out, which get their defaults. A text or collection is turned
-    /// into the new one with the fewest edits.
+    /// Sets the value here: a scalar, an option, an enum, or a struct with everything in it. Fields
+    /// that `value` leaves out get their defaults. A text or collection is turned into the new one
+    /// with the fewest edits.
     ///
     /// # Errors
     /// [`ChangeError::NotFound`] if there is no value at this place, [`ChangeError::Misfit`] with
@@ -178,8 +178,8 @@ impl Node<Edit<'_>, Dynamic> {
     /// Inserts an entry into the map here. An existing entry under this key is replaced as a whole.
     ///
     /// # Errors
-    /// As [`Self::set`], and [`ChangeError::Misfit`] if the schema has no map here, or if no key has
-    /// this text.
+    /// As [`Self::set`], and [`ChangeError::Misfit`] if the schema has no map here, or if no key
+    /// has this text.
     pub fn insert(&self, key: &str, value: impl Serialize) -> Result<(), ChangeError> {
         let map = self.as_map()?;
         let key = self.key(key)?;

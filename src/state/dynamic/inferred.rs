@@ -190,8 +190,8 @@ impl Inferred {
     }
 }
 
-/// The segments of a path below a place that lies `depth` steps deep. Those from [`DEPTH_MAX`] on are
-/// one step.
+/// The segments of a path below a place that lies `depth` steps deep. Those from [`DEPTH_MAX`] on
+/// are one step.
 fn steps(path: &str, mut depth: usize) -> impl Iterator<Item = &str> {
     let mut rest = path;
     std::iter::from_fn(move || {

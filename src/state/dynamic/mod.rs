@@ -13,6 +13,7 @@ mod fields;
 mod from_json;
 mod inferred;
 mod key_value;
+mod make_types;
 mod scalar_value;
 #[cfg(feature = "serde")]
 mod serialize;
@@ -72,7 +73,8 @@ use types::TypeKind;
 /// assert_eq!(typed.view().cards.get("a").unwrap().text, "ship it");
 ///
 /// let refused = board.change(|board| board.at("cards/a/points").set(300)).unwrap_err();
-/// assert_eq!(refused.to_string(), "cards/a/points: expected an unsigned integer of 8 bits, found 300");
+/// let found = "cards/a/points: expected an unsigned integer of 8 bits, found 300";
+/// assert_eq!(refused.to_string(), found);
 /// # Ok::<(), exostate::Error>(())
 /// ```
 #[derive(Clone, PartialEq)]
@@ -541,8 +543,8 @@ impl<P: Place> Node<P, Dynamic> {
 }
 
 impl<S> Node<Path<S>, Dynamic> {
-    /// The path as that of a text or collection, for a watch of it and for anchors in a text. If the
-    /// schema has another type there, the place holds nothing.
+    /// The path as that of a text or collection, for a watch of it and for anchors in a text. If
+    /// the schema has another type there, the place holds nothing.
     ///
     /// ```
     /// use exostate::{Document, Dynamic, State, Store, Text};

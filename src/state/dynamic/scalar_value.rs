@@ -80,7 +80,8 @@ macro_rules! with_rust_type {
              ElementId ElementId, Link Link<()>, SystemTime SystemTime],
             $($other => $else),*)
     };
-    (@ $of:expr, $rust:ident, $body:expr, [$($name:ident $type:ty),*], $($other:ident => $else:expr),*) => {
+    (@ $of:expr, $rust:ident, $body:expr, [$($name:ident $type:ty),*],
+        $($other:ident => $else:expr),*) => {
         match $of {
             $(ScalarType::$name => { type $rust = $type; $body })*
             $(ScalarType::$other => $else,)*

@@ -1,41 +1,27 @@
 //! The types of a schema, as reading and writing a state need them: each type is found by its
 //! number, and each struct knows its fields' initial values.
-//!
-//! A schema may come from a stranger. What it describes is bounded here: a struct that contains
-//! itself without an option or a collection between would have no end, and structs that contain
-//! each other twice at every level would double with each.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use crate::document::key::{self, Key};
+use crate::document::key;
 use crate::state::groups::{GROUPS, ITEMS};
-use crate::state::schema::{self, Form, RegisterValue, Registers, Schema, SchemaError, Type};
-use crate::state::stage::Nothing;
-use crate::state::violation::Violations;
-use crate::state::{Reader, Shape, State};
+use crate::state::schema::{self, Schema};
 
+use super::Dynamic;
 use super::scalar_value::ScalarType;
-use super::{Dynamic, EnumValue, StructValue};
-
-/// How many structs may lie within each other, without options and collections between.
-const NESTED_MAX: usize = 128;
-/// How many values a place may show that was never written.
-const INITIAL_MAX: usize = 10_000;
-/// How many values the own defaults of fields may consist of, in all.
-const DEFAULTS_MAX: usize = 1_000_000;
 
 /// The types of a schema.
 pub struct Types {
-    schema: Arc<Schema>,
-    kinds: Vec<TypeKind>,
-    initials: Vec<Dynamic>,
-    root: usize,
+    pub(super) schema: Arc<Schema>,
+    pub(super) kinds: Vec<TypeKind>,
+    /// The value of a place of each type that was never written.
+    pub(super) initials: Vec<Dynamic>,
+    pub(super) root: usize,
     /// The name of the state's type, which a document remembers. `None`: the state is no struct and
     /// no enum.
-    name: Option<String>,
-    shape: u64,
+    pub(super) name: Option<String>,
+    pub(super) shape: u64,
 }
 
 /// What a type is. Other types stand in it by their numbers.
@@ -68,10 +54,10 @@ pub(super) struct StructType {
     pub(super) name: String,
     pub(super) fields: Vec<FieldType>,
     /// The places of the fields in `fields`, in the order of their names.
-    by_name: Vec<usize>,
+    pub(super) by_name: Vec<usize>,
     /// The same, in the order of their names in Rust.
     #[cfg(feature = "serde")]
-    by_rust: Vec<usize>,
+    pub(super) by_rust: Vec<usize>,
     /// Whether a text or list is among the fields, or in a struct among them. There may be content
     /// then although no register is written.
     pub(super) has_sequences: bool,
@@ -86,7 +72,7 @@ pub(super) struct FieldType {
     /// The name in Rust, and in JSON.
     pub(super) rust: String,
     /// The number of the field's type.
-    ty: usize,
+    pub(super) ty: usize,
     /// The value of a field that was never written.
     pub(super) initial: Dynamic,
 }
@@ -108,25 +94,18 @@ impl StructType {
     }
 }
 
-/// The places of fields or variants in the order of their names.
-fn in_order<'a>(names: impl Iterator<Item = &'a str>) -> Vec<usize> {
-    let mut named: Vec<(&str, usize)> = names.enumerate().map(|(at, name)| (name, at)).collect();
-    named.sort_unstable();
-    named.into_iter().map(|(_, at)| at).collect()
-}
-
 /// The variants of an enum.
 pub(super) struct EnumType {
     pub(super) name: String,
     pub(super) variants: Vec<VariantType>,
     /// The place of the default variant in `variants`.
-    default: usize,
+    pub(super) default: usize,
     /// What a register of this type must hold, for error messages.
     pub(super) expected: String,
     /// The places of the variants in `variants`, in the order of their names.
-    by_name: Vec<usize>,
+    pub(super) by_name: Vec<usize>,
     /// Whether no variant has fields.
-    is_scalar: bool,
+    pub(super) is_scalar: bool,
 }
 
 /// A variant of an enum.
@@ -137,7 +116,7 @@ pub(super) struct VariantType {
     pub(super) rust: String,
     pub(super) fields: Arc<StructType>,
     /// The number of the type [`TypeKind::Variant`].
-    ty: usize,
+    pub(super) ty: usize,
 }
 
 impl EnumType {
@@ -156,34 +135,6 @@ impl fmt::Debug for Types {
 }
 
 impl Types {
-    /// The types of a schema. O(schema).
-    pub(crate) fn new(schema: &Schema) -> Result<Arc<Self>, SchemaError> {
-        schema.check()?;
-        let shape = Shape::of_schema(schema).ok_or_else(|| {
-            too_large("the schema", "256 types within each other, or a million in all".to_owned())
-        })?;
-        let mut make = Make {
-            schema,
-            types: Self {
-                schema: Arc::new(schema.clone()),
-                kinds: Vec::new(),
-                initials: Vec::new(),
-                root: 0,
-                name: match schema.root() {
-                    Type::Named(name) => Some(key::escape(name).into_owned()),
-                    _ => None,
-                },
-                shape,
-            },
-            named: BTreeMap::new(),
-            sizes: BTreeMap::new(),
-            defaults: 0,
-            reached: BTreeSet::new(),
-        };
-        make.all()?;
-        Ok(Arc::new(make.types))
-    }
-
     pub(crate) fn schema(&self) -> &Arc<Schema> {
         &self.schema
     }
@@ -202,7 +153,7 @@ impl Types {
         self.of(self.root)
     }
 
-    fn of(&self, number: usize) -> TypeRef<'_> {
+    pub(super) fn of(&self, number: usize) -> TypeRef<'_> {
         TypeRef { types: self, number }
     }
 }
@@ -211,7 +162,7 @@ impl Types {
 #[derive(Clone, Copy)]
 pub struct TypeRef<'t> {
     types: &'t Types,
-    number: usize,
+    pub(super) number: usize,
 }
 
 impl fmt::Debug for TypeRef<'_> {
@@ -373,311 +324,4 @@ impl<'t> TypeRef<'t> {
             TypeKind::Unknown => "a value".to_owned(),
         }
     }
-}
-
-/// The types while they are being made.
-struct Make<'s> {
-    schema: &'s Schema,
-    types: Types,
-    /// The numbers of the structs and enums, by their names.
-    named: BTreeMap<&'s str, usize>,
-    /// What is known of each struct and enum. `None` while the type is being made: a type that needs
-    /// it contains itself.
-    sizes: BTreeMap<usize, Option<Size>>,
-    /// How many values the own defaults of fields consist of so far.
-    defaults: usize,
-    /// The structs and enums that defaults may hold, which are made before the defaults are read.
-    reached: BTreeSet<usize>,
-}
-
-/// How large a struct or enum is, without what lies in options and collections.
-#[derive(Clone, Copy)]
-struct Size {
-    /// How many values a place shows that was never written.
-    values: usize,
-    /// How many structs and enums lie within each other.
-    height: usize,
-}
-
-impl Size {
-    const ONE: Self = Self { values: 1, height: 0 };
-}
-
-impl<'s> Make<'s> {
-    fn all(&mut self) -> Result<(), SchemaError> {
-        for (name, _) in self.schema.definitions() {
-            let number = self.add(TypeKind::Unknown, Dynamic::default());
-            self.named.insert(name, number);
-        }
-        for (name, _) in self.schema.definitions() {
-            self.define(name, 0)?;
-        }
-        self.types.root = self.ty("root", self.schema.root())?;
-        Ok(())
-    }
-
-    fn add(&mut self, kind: TypeKind, initial: Dynamic) -> usize {
-        self.types.kinds.push(kind);
-        self.types.initials.push(initial);
-        self.types.kinds.len() - 1
-    }
-
-    fn set(&mut self, number: usize, kind: TypeKind, initial: Dynamic) {
-        if let Some(place) = self.types.kinds.get_mut(number) {
-            *place = kind;
-        }
-        if let Some(place) = self.types.initials.get_mut(number) {
-            *place = initial;
-        }
-    }
-
-    /// The number of a type. Structs and enums by name have theirs already.
-    fn ty(&mut self, place: &str, ty: &'s Type) -> Result<usize, SchemaError> {
-        let kind = match ty {
-            Type::Named(name) => {
-                let there = self.named.get(name.as_str()).copied();
-                return there.ok_or_else(|| wrong(place, format!("there is no type {name:?}")));
-            }
-            Type::Text => TypeKind::Text,
-            Type::Counter => TypeKind::Counter,
-            Type::Optional(inner) => TypeKind::Optional(self.ty(place, inner)?),
-            Type::List(inner) => match ScalarType::of(self.schema.resolve(inner)) {
-                Some(of) => TypeKind::List(of),
-                None => return Err(wrong(place, "the elements of a list are scalars")),
-            },
-            Type::MovableList(inner) => TypeKind::MovableList(self.ty(place, inner)?),
-            Type::Map(key, inner) => TypeKind::Map(*key, self.ty(place, inner)?),
-            Type::Set(key) => TypeKind::Set(*key),
-            Type::Tree(inner) => TypeKind::Tree(self.ty(place, inner)?),
-            Type::Groups(group, item) => {
-                let elements = [self.ty(place, group)?, self.ty(place, item)?];
-                let [groups, items] =
-                    elements.map(|inner| self.add(TypeKind::Elements(inner), Dynamic::default()));
-                TypeKind::Groups(groups, items)
-            }
-            Type::Register(RegisterValue(initial)) | Type::Other(_, RegisterValue(initial)) => {
-                let Some(of) = ScalarType::of(ty) else { return Err(wrong(place, "no scalar")) };
-                let initial = of.read(initial).unwrap_or_else(|_| of.initial());
-                return Ok(self.add(TypeKind::Scalar(of), Dynamic::Scalar(initial)));
-            }
-            scalar => match ScalarType::of(scalar) {
-                Some(of) => TypeKind::Scalar(of),
-                None => return Err(wrong(place, format!("{ty} is of no known kind"))),
-            },
-        };
-        let initial = Dynamic::empty(&kind);
-        Ok(self.add(kind, initial))
-    }
-
-    /// The value of a place of a type that was never written, and its size.
-    fn initial(
-        &mut self,
-        number: usize,
-        ty: &'s Type,
-        depth: usize,
-    ) -> Result<(Dynamic, Size), SchemaError> {
-        let size = match ty {
-            Type::Named(name) => self.define(name, depth)?,
-            _ => Size::ONE,
-        };
-        Ok((self.types.of(number).initial(), size))
-    }
-
-    /// Makes a struct or enum with what it consists of.
-    fn define(&mut self, name: &'s str, depth: usize) -> Result<Size, SchemaError> {
-        let (Some(number), Some(definition)) =
-            (self.named.get(name).copied(), self.schema.definition(name))
-        else {
-            return Err(wrong(name, "there is no such type"));
-        };
-        match self.sizes.get(&number) {
-            Some(Some(size)) => return Ok(*size),
-            Some(None) => {
-                let reason = "contains itself, without an option or a collection between";
-                return Err(wrong(name, reason));
-            }
-            None => {}
-        }
-        if depth > NESTED_MAX {
-            return Err(too_large(name, format!("{NESTED_MAX} structs within each other")));
-        }
-        self.sizes.insert(number, None);
-        let (kind, initial, size) = match definition.form() {
-            Form::Newtype(inner) => {
-                let inside = self.ty(name, inner)?;
-                let (initial, size) = self.initial(inside, inner, depth + 1)?;
-                let kind = self.types.of(inside).kind().clone();
-                let initial = match definition.default() {
-                    Some(default) => {
-                        self.define_below(inner, depth + 1)?;
-                        self.own_default(name, default, inside)?.unwrap_or(initial)
-                    }
-                    None => initial,
-                };
-                (kind, initial, size)
-            }
-            Form::Struct(fields) => {
-                let (fields, size) = self.fields(name, fields, depth)?;
-                let initial = Dynamic::Struct(StructValue::initial(&fields));
-                (TypeKind::Struct(fields), initial, size)
-            }
-            Form::Enum { default, variants } => {
-                let (of, size) = self.variants(name, default, variants, depth)?;
-                let initial = Dynamic::Enum(EnumValue::initial(&of, of.default));
-                (TypeKind::Enum(of), initial, size)
-            }
-        };
-        let size = Size { height: size.height + 1, ..size };
-        // The types below may have been made before, each at a lower depth.
-        if size.height > NESTED_MAX {
-            return Err(too_large(name, format!("{NESTED_MAX} structs within each other")));
-        }
-        self.set(number, kind, initial);
-        self.sizes.insert(number, Some(size));
-        Ok(size)
-    }
-
-    fn fields(
-        &mut self,
-        name: &str,
-        fields: &'s [schema::Field],
-        depth: usize,
-    ) -> Result<(Arc<StructType>, Size), SchemaError> {
-        let mut made = Vec::with_capacity(fields.len());
-        let (mut size, mut has_sequences) = (Size::ONE, false);
-        for field in fields {
-            let place = format!("{name}/{}", field.name());
-            let ty = self.ty(&place, field.ty())?;
-            let (mut initial, inside) = self.initial(ty, field.ty(), depth + 1)?;
-            size.values = size.values.saturating_add(inside.values);
-            size.height = size.height.max(inside.height);
-            if size.values > INITIAL_MAX {
-                return Err(too_large(&place, format!("{INITIAL_MAX} values within each other")));
-            }
-            if let Some(default) = field.default() {
-                self.define_below(field.ty(), depth + 1)?;
-                initial = self.own_default(&place, default, ty)?.unwrap_or(initial);
-            }
-            has_sequences |= match self.types.of(ty).kind() {
-                TypeKind::Text | TypeKind::List(_) => true,
-                TypeKind::Struct(of) => of.has_sequences,
-                _ => false,
-            };
-            let (name, rust) = (field.name().to_owned(), field.rust_name().to_owned());
-            made.push(FieldType { name, rust, ty, initial });
-        }
-        let of = StructType {
-            name: name.to_owned(),
-            by_name: in_order(made.iter().map(|field| field.name.as_str())),
-            #[cfg(feature = "serde")]
-            by_rust: in_order(made.iter().map(|field| field.rust.as_str())),
-            has_sequences,
-            fields: made,
-            is_tuple: schema::is_tuple(fields),
-        };
-        Ok((Arc::new(of), size))
-    }
-
-    fn variants(
-        &mut self,
-        name: &str,
-        default: &str,
-        variants: &'s [schema::Variant],
-        depth: usize,
-    ) -> Result<(Arc<EnumType>, Size), SchemaError> {
-        let (mut made, mut size) = (Vec::with_capacity(variants.len()), Size::ONE);
-        for variant in variants {
-            let place = format!("{name}/{}", variant.name());
-            let (fields, inside) = self.fields(&place, variant.fields(), depth)?;
-            let ty = self.add(TypeKind::Variant(Arc::clone(&fields)), Dynamic::default());
-            let (name, rust) = (variant.name().to_owned(), variant.rust_name().to_owned());
-            made.push(VariantType { name, rust, fields, ty });
-            size.values = size.values.max(inside.values);
-            size.height = size.height.max(inside.height);
-        }
-        let names: Vec<&str> = made.iter().map(|variant| variant.name.as_str()).collect();
-        let of = EnumType {
-            name: name.to_owned(),
-            default: names.iter().position(|name| *name == default).unwrap_or_default(),
-            expected: format!("one of {}", names.join(", ")),
-            by_name: in_order(names.into_iter()),
-            is_scalar: made.iter().all(|variant| variant.fields.fields.is_empty()),
-            variants: made,
-        };
-        Ok((Arc::new(of), size))
-    }
-
-    /// Makes all structs and enums that a default of this type may hold, except those that are being
-    /// made.
-    fn define_below(&mut self, ty: &'s Type, depth: usize) -> Result<(), SchemaError> {
-        let mut rest = vec![ty];
-        while let Some(ty) = rest.pop() {
-            match ty {
-                Type::Optional(inner)
-                | Type::List(inner)
-                | Type::MovableList(inner)
-                | Type::Map(_, inner)
-                | Type::Tree(inner) => rest.push(inner),
-                Type::Groups(group, item) => rest.extend([&**group, item]),
-                Type::Named(name) => {
-                    let number = self.named.get(name.as_str()).copied().unwrap_or_default();
-                    if !self.reached.insert(number) {
-                        continue;
-                    }
-                    if !matches!(self.sizes.get(&number), Some(None)) {
-                        self.define(name, depth)?;
-                    }
-                    match self.schema.definition(name).map(schema::Definition::form) {
-                        Some(Form::Newtype(inner)) => rest.push(inner),
-                        Some(Form::Struct(fields)) => {
-                            rest.extend(fields.iter().map(schema::Field::ty))
-                        }
-                        Some(Form::Enum { variants, .. }) => {
-                            let fields = variants.iter().flat_map(schema::Variant::fields);
-                            rest.extend(fields.map(schema::Field::ty));
-                        }
-                        None => {}
-                    }
-                }
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// The value that the registers of an own default stand for.
-    fn own_default(
-        &mut self,
-        place: &str,
-        registers: &'s Registers,
-        number: usize,
-    ) -> Result<Option<Dynamic>, SchemaError> {
-        let ty = self.types.of(number);
-        if ty.is_marked() {
-            return Err(wrong(place, "only scalars, enums and options have a default"));
-        }
-        // What an option holds is read anew for each default.
-        let inside = ty.within().map_or(number, |inner| inner.number);
-        let size = self.sizes.get(&inside).copied().flatten().unwrap_or(Size::ONE);
-        self.defaults = self.defaults.saturating_add(size.values);
-        if self.defaults > DEFAULTS_MAX {
-            return Err(too_large(place, format!("{DEFAULTS_MAX} values in defaults")));
-        }
-        let entries = registers.iter();
-        let mut entries: Vec<(Key, _)> = entries
-            .map(|(path, RegisterValue(value))| (Key::from(path.as_str()), value.clone()))
-            .collect();
-        entries.sort_by(|left, right| left.0.cmp(&right.0));
-        let mut violations = Violations::default();
-        let ty = Some(self.types.of(number));
-        Ok(Dynamic::read(&mut Reader::new(&Nothing, &entries, &mut violations, ty)))
-    }
-}
-
-fn wrong(place: &str, reason: impl Into<String>) -> SchemaError {
-    SchemaError::Wrong { place: place.to_owned(), reason: reason.into() }
-}
-
-fn too_large(place: &str, max: String) -> SchemaError {
-    SchemaError::TooLarge { place: place.to_owned(), max }
 }
