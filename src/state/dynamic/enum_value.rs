@@ -60,6 +60,7 @@ impl EnumValue {
         self.variant_type().map_or("", |variant| variant.rust.as_str())
     }
 
+    #[cfg(feature = "serde")]
     pub(super) fn fields(&self) -> &Fields {
         &self.fields
     }

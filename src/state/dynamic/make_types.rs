@@ -252,6 +252,7 @@ impl<'s> Make<'s> {
             by_rust: in_order(made.iter().map(|field| field.rust.as_str())),
             has_sequences,
             fields: made,
+            #[cfg(feature = "serde")]
             is_tuple: schema::is_tuple(fields),
         };
         Ok((Arc::new(of), size))

@@ -62,6 +62,7 @@ pub(super) struct StructType {
     /// then although no register is written.
     pub(super) has_sequences: bool,
     /// Whether the fields have numbers in Rust instead of names.
+    #[cfg(feature = "serde")]
     pub(super) is_tuple: bool,
 }
 
@@ -230,6 +231,7 @@ impl<'t> TypeRef<'t> {
     }
 
     /// The type of the elements, entries or items of this collection.
+    #[cfg(feature = "serde")]
     pub(super) fn element(self) -> Option<Self> {
         match self.kind() {
             TypeKind::Map(_, inner)

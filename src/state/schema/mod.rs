@@ -18,6 +18,7 @@ pub(crate) use describe::initial_register;
 pub use describe::{Describe, Item};
 pub use difference::{Change, Class, Difference};
 pub use form::SchemaError;
+#[cfg(feature = "serde")]
 pub(crate) use json_schema::is_tuple;
 
 /// The structure of a state type: what `#[derive(State)]` knows of it, at run time. Made by
