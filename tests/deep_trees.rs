@@ -112,3 +112,68 @@ fn a_view_of_a_type_in_itself_is_bounded() {
     check::<Yrs>();
     check::<Automerge>();
 }
+
+/// Elements, nodes and items at the deepest place, with their positions, and what lies deeper.
+#[test]
+fn a_refresh_shows_what_a_read_shows_at_the_deepest_place() {
+    use exostate::{
+        Counter, Document, Groups, List, Map, MovableList, Set, State, Text, UndoOptions,
+    };
+
+    #[derive(State, Clone, Debug, PartialEq)]
+    struct Deep {
+        a: Map<String, Deep>,
+        elements: MovableList<String>,
+        nodes: Tree<String>,
+        groups: Groups<String, String>,
+        text: Text,
+        list: List<u8>,
+        set: Set<u8>,
+        votes: Counter,
+        title: String,
+    }
+
+    let document = Document::<Yrs>::new();
+    let store = Store::<Deep>::on(&document);
+    let undo = store.undo_manager(UndoOptions::default());
+    let markers = (1..70).map(|depth| vec!["a/k"; depth].join("/"));
+    let markers: Vec<String> = markers.collect();
+    let edited =
+        document.edit(|edit| markers.iter().try_for_each(|path| edit.set(path.as_str(), true)));
+    edited.expect("written");
+    for depth in [62, 63, 64] {
+        let record = vec!["a/k"; depth].join("/");
+        for (path, value) in [
+            ("elements/1-1", "one"),
+            ("elements/1-2", "two"),
+            ("nodes/1-1", "one"),
+            ("nodes/1-2", "two"),
+            ("nodes/1-2/@place", "1-1:80"),
+            ("groups/groups/1-1", "one"),
+            ("groups/items/1-2", "two"),
+            ("groups/items/1-2/@place", "1-1:80"),
+            ("title", "deep"),
+        ] {
+            let path = format!("{record}/{path}");
+            let value = exostate::Value::from(value);
+            document.edit(|edit| edit.set(path.as_str(), value)).expect("written");
+            assert_eq!(format!("{:?}", store.reread()), format!("{:?}", store.view()), "{path}");
+        }
+        for (path, value) in [
+            ("elements/1-1/@position", exostate::Value::Bytes([0x90].into())),
+            ("elements/1-2/@position", exostate::Value::Bytes([0x80].into())),
+            ("votes/1", 3.into()),
+            ("set/1", true.into()),
+        ] {
+            let path = format!("{record}/{path}");
+            document.edit(|edit| edit.set(path.as_str(), value)).expect("written");
+            assert_eq!(format!("{:?}", store.reread()), format!("{:?}", store.view()), "{path}");
+        }
+    }
+    // What another program wrote too deep is removed with its record, and comes back with it.
+    let saved = document.registers("a/k");
+    store.change(|state| state.a().remove("k")).expect("removed");
+    assert_eq!(document.registers("a"), []);
+    assert!(undo.undo().expect("undone").is_some());
+    assert_eq!(document.registers("a/k"), saved);
+}

@@ -340,6 +340,25 @@ fn a_schema_of_too_many_defaults_is_refused() {
     let types = json!({ "All": { "struct": fields }, "Many": { "struct": many } });
     let error = refused(r#"{"named": "All"}"#, &types.to_string()).to_string();
     assert!(error.contains("values in defaults"), "{error}");
+    // One default fills many entries of a map, each with thousands of values.
+    let entries: Json = (0..5_000)
+        .map(|at| (format!("k{at}"), json!(true)))
+        .chain([(String::new(), json!(true))])
+        .collect();
+    let ty = json!({ "option": { "named": "Holder" } });
+    let types = json!({
+        "All": { "struct": [{ "name": "a", "type": ty, "default": entries }] },
+        "Holder": { "newtype": { "map": ["string", filled] } },
+        "Many": { "struct": many },
+    });
+    let error = refused(r#"{"named": "All"}"#, &types.to_string()).to_string();
+    assert!(error.contains("default"), "{error}");
+    let types = r#"{"A": {"struct": [{"name": "a", "type": "u8", "default": {"": 300}}]}}"#;
+    assert!(refused(r#"{"named": "A"}"#, types).to_string().contains("does not fit the type"));
+    let types = r#"{"A": {"struct": [
+        {"name": "a", "type": {"option": {"named": "A"}}, "default": {"": true}}
+    ]}}"#;
+    assert!(refused(r#"{"named": "A"}"#, types).to_string().contains("that it belongs to"));
     let types = r#"{"A": {"struct": [{"name": "a", "type": "text", "default": {"": 1}}]}}"#;
     assert!(refused(r#"{"named": "A"}"#, types).to_string().contains("have a default"));
 }

@@ -347,15 +347,11 @@ fn what_does_not_fit_is_named_with_its_place() {
         "Five".into(),
         "kind: expected one of Empty, One, Pair, with-fields, found \"Five\"",
     );
-    misfit(
-        "nothing",
-        1.into(),
-        "nothing: expected a place that the schema has, found a path without a type",
-    );
+    misfit("nothing", 1.into(), "nothing: expected a place of the schema, found no such place");
     misfit(
         "integers",
         serde_json::json!({ "i8": "1", "u16": 70_000, "more": 1 }),
-        "integers/more: expected no such field in Integers, found 1; \
+        "integers/more: expected a field of Integers, found 1; \
          integers/i8: expected an integer of 8 bits, found \"1\"; \
          integers/u16: expected an unsigned integer of 16 bits, found 70000",
     );
@@ -417,4 +413,43 @@ fn values_of_other_types_are_refused_where_they_are_written() {
             .starts_with("integers: expected the struct Integers, found the struct Point")
     );
     assert_eq!(document.save(), before);
+}
+
+/// A default of a type whose other variants lead back, through a list, to the type with the default.
+#[test]
+fn defaults_of_types_that_lead_back_are_read() {
+    #[derive(State, Clone, Debug, PartialEq)]
+    struct Expression {
+        #[state(default = Operator::Constant(1.0))]
+        operator: Operator,
+        #[state(default = Some(Size { width: 3, depth: Some(Metres(4.0)) }))]
+        size: Option<Size>,
+    }
+    #[derive(State, Clone, Debug, PartialEq)]
+    enum Operator {
+        #[state(default)]
+        Constant(f64),
+        Sum(MovableList<Term>),
+    }
+    #[derive(State, Clone, Debug, PartialEq)]
+    struct Term {
+        expression: Expression,
+    }
+    #[derive(State, Clone, Debug, PartialEq)]
+    struct Size {
+        width: u8,
+        depth: Option<Metres>,
+    }
+    let store = Store::dynamic(&document::<Yrs>(), &Expression::schema()).expect("it has an end");
+    let shown = serde_json::json!({
+        "operator": { "Constant": 1.0 }, "size": { "width": 3, "depth": 4.0 },
+    });
+    assert_eq!(json(&*store.view()), shown);
+    store
+        .change(|root| {
+            root.at("operator").set(serde_json::json!({ "Sum": [] }))?;
+            root.at("operator/Sum/0").push(serde_json::json!({ "expression": {} })).map(drop)
+        })
+        .expect("it fits");
+    assert_eq!(json(&*store.view())["operator"]["Sum"][0]["expression"], shown);
 }

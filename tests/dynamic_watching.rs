@@ -209,7 +209,38 @@ fn a_value_is_written_against_the_defaults_of_its_place() {
             cards.as_map()?.insert(cards.key("a")?, card)
         })
         .expect("it fits");
-    assert_eq!(theirs.view().get("cards/a/points").and_then(Dynamic::as_i64), Some(1));
+    let points = || theirs.view().get("cards/a/points").and_then(Dynamic::as_i64);
+    assert_eq!(points(), Some(1));
+    // Also in the place of a value with the other default.
+    theirs.change(|board| board.at("cards").insert("a", json!({}))).expect("it fits");
+    assert_eq!(points(), Some(5));
+    let card = ours.view().get("cards/a").expect("inserted").clone();
+    theirs
+        .change(|board| {
+            let cards = board.at("cards");
+            cards.as_map()?.insert(cards.key("a")?, card)
+        })
+        .expect("it fits");
+    assert_eq!(points(), Some(1));
+}
+
+#[test]
+fn a_path_that_is_none_leads_nowhere() {
+    let store = board(&Document::<Yrs>::new());
+    store.change(|board| board.at("cards").insert("a", json!({ "text": "x" }))).expect("written");
+    let view = store.view();
+    for path in
+        ["/", "/title", "title/", "title/x", "cards//a", "cards/a/", "cards/b", "*", "cards/*"]
+    {
+        assert_eq!(view.get(path), None, "{path}");
+    }
+    assert_eq!(view.get(""), Some(&*view));
+    assert_eq!(
+        view.get("cards/a/text"),
+        view.get("cards").and_then(|it| it.child("a")?.child("text"))
+    );
+    assert_eq!(view.get("votes").and_then(Dynamic::as_f64), Some(0.0));
+    assert_eq!(view.get("cards/a/points").and_then(Dynamic::as_u64), Some(1));
 }
 
 #[test]

@@ -145,9 +145,10 @@ fn locate(runtime: &Runtime, locals: &Locals, variants: &[Variant]) -> TokenStre
         };
     }
     quote! {
-        let ::core::option::Option::Some((#variant_name, #below)) = #runtime::At::next(#at) else {
+        if #runtime::At::is_end(#at) {
             return ::core::option::Option::Some(self);
-        };
+        }
+        let (#variant_name, #below) = #runtime::At::next(#at)?;
         let (#name, #at) = #runtime::At::next(#below)?;
         match (self, #variant_name, #name) {
             #(#arms)*

@@ -428,7 +428,9 @@ pub fn derive(input: &Input, fields: &[Field]) -> TokenStream {
         refresh: quote!(match #runtime::At::next(#at) { #(#refresh)* _ => {} }),
         locate: quote! {
             match #runtime::At::next(#at) {
-                ::core::option::Option::None => ::core::option::Option::Some(self),
+                ::core::option::Option::None if #runtime::At::is_end(#at) => {
+                    ::core::option::Option::Some(self)
+                }
                 #(#locate)*
                 _ => ::core::option::Option::None,
             }

@@ -26,6 +26,17 @@ pub struct At<'a> {
 /// stack. A document keeps what is deeper.
 pub(crate) const DEPTH_MAX: usize = 128;
 
+/// Whether a segment is exostate's own: an element's position, a node's place. Such a register
+/// belongs to the value above it.
+fn is_internal(segment: &str) -> bool {
+    segment.starts_with('@')
+}
+
+/// Whether a state shows what lies at a path: see [`DEPTH_MAX`].
+pub(crate) fn is_shown(path: &str) -> bool {
+    key::segments(path).skip(DEPTH_MAX).all(is_internal)
+}
+
 impl<'a> At<'a> {
     /// The start of a path.
     #[must_use]
@@ -92,8 +103,8 @@ impl<'a> At<'a> {
             return None;
         }
         let (segment, _) = key::split_first(rest);
-        // A path of a stranger may have an empty segment, which no value has.
-        if segment.is_empty() || self.depth >= DEPTH_MAX {
+        // No value lies at a path with an empty segment. Strangers may write such paths.
+        if segment.is_empty() || self.depth >= DEPTH_MAX && !is_internal(segment) {
             return None;
         }
         let start = self.path.len() - rest.len();

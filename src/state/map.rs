@@ -112,7 +112,7 @@ pub(super) fn check_key<K: MapKey>(place: &Edit<'_>, key: &K) -> Result<(), Chan
     let path = place.path().to_owned();
     let misfit = Violation {
         path,
-        expected: "a key of the type of the others".to_owned(),
+        expected: "a key of the type that the schema has here".to_owned(),
         found: format!("{key:?}"),
     };
     Err(ChangeError::Misfit { misfits: vec![misfit] })
@@ -293,7 +293,7 @@ impl<K: MapKey, V: State> State for Map<K, V> {
 
     fn locate(&self, at: At<'_>) -> Option<&dyn Any> {
         match at.next() {
-            None => Some(self),
+            None => at.is_end().then_some(self as &dyn Any),
             Some((ANY, _)) => {
                 at.offer(self.iter().map(|(key, _)| segment_of(key)));
                 None

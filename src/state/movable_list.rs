@@ -391,7 +391,7 @@ impl<T: State> State for MovableList<T> {
 
     fn locate(&self, at: At<'_>) -> Option<&dyn Any> {
         match at.next() {
-            None => Some(self),
+            None => at.is_end().then_some(self as &dyn Any),
             Some((ANY, _)) => {
                 at.offer(self.entries.iter().map(|entry| entry.id.segment()));
                 None

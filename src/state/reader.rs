@@ -200,7 +200,7 @@ impl<'a, 'v> Reader<'a, 'v> {
     fn entries_of(&self, name: &str) -> &'a [(Key, Value)] {
         let order =
             |(found, _): &(Key, Value)| segment_order(key::below(found.as_str(), &self.path), name);
-        if self.depth >= DEPTH_MAX {
+        if self.depth >= DEPTH_MAX && !name.starts_with('@') {
             return &[];
         }
         let start = self.entries.partition_point(|entry| order(entry).is_lt());

@@ -147,7 +147,7 @@ impl<T: MapKey> State for Set<T> {
 
     fn locate(&self, at: At<'_>) -> Option<&dyn Any> {
         match at.next() {
-            None => Some(self),
+            None => at.is_end().then_some(self as &dyn Any),
             Some((ANY, _)) => {
                 at.offer(self.iter().map(segment_of));
                 None

@@ -17,7 +17,7 @@ impl<'e> Node<Edit<'e>, Dynamic> {
     /// The type at this place.
     fn ty(&self) -> Result<TypeRef<'_>, ChangeError> {
         let (expected, found) = match self.place.is_typed() {
-            true => ("a place that the schema has", "a path without a type"),
+            true => ("a place of the schema", "no such place"),
             false => ("a store with a schema", "a store without one"),
         };
         self.place.ty().ok_or_else(|| self.misfit(expected, found))
@@ -194,9 +194,8 @@ impl Node<Edit<'_>, Dynamic> {
     /// As [`Self::set`], and [`ChangeError::Misfit`] if the schema has no list here.
     pub fn push(&self, value: impl Serialize) -> Result<Option<ElementId>, ChangeError> {
         let ty = self.ty()?;
-        if let TypeKind::List(of) = ty.within().unwrap_or(ty).kind() {
-            let item = from_json::build_scalar(*of, self.place.path(), value)?;
-            return self.as_list()?.push(item).map(|()| None);
+        if let TypeKind::List(_) = ty.within().unwrap_or(ty).kind() {
+            return self.as_list()?.push(self.item(value)?).map(|()| None);
         }
         let list = self.as_movable_list()?;
         list.push(self.element(value)?).map(Some)
@@ -237,6 +236,18 @@ impl Node<Edit<'_>, Dynamic> {
         let ty = self.ty()?;
         let inner = ty.element().ok_or_else(|| self.misfit("a collection", ty.describe()))?;
         from_json::build(inner, self.place.path(), value)
+    }
+
+    /// An element for the list here, to give to the edits of [`Self::as_list`].
+    ///
+    /// # Errors
+    /// [`ChangeError::Misfit`] if the schema has no list here, or if the value does not fit.
+    pub fn item(&self, value: impl Serialize) -> Result<ScalarValue, ChangeError> {
+        let ty = self.ty()?;
+        match ty.within().unwrap_or(ty).kind() {
+            TypeKind::List(of) => from_json::build_scalar(*of, self.place.path(), value),
+            _ => Err(self.misfit("a list", ty.describe())),
+        }
     }
 
     /// A value for a group of the groups here, for `push_group` and `insert_group`.

@@ -131,7 +131,9 @@ impl Fields {
         let here = writer.ty().and_then(TypeRef::struct_type);
         for (field, value) in self.of.fields.iter().zip(self.values.iter()) {
             let of = here.and_then(|of| of.fields.get(of.position(&field.name)?)).unwrap_or(field);
-            writer.at(&field.name, |writer| value.write(Some(&of.initial), writer));
+            // Two values of different defaults must not have one hash.
+            let unless = Some(&of.initial).filter(|_| !writer.core.is_hash);
+            writer.at(&field.name, |writer| value.write(unless, writer));
         }
     }
 

@@ -49,7 +49,7 @@ fn json_of(path: &str, value: impl Serialize) -> Result<Json, ChangeError> {
     })
 }
 
-/// The most places that do not fit that an error names.
+/// How many places that do not fit an error lists at most.
 const MISFITS_MAX: usize = 100;
 
 /// Notes what does not fit, and goes on.
@@ -71,7 +71,7 @@ impl Builder {
         if self.misfits.len() >= MISFITS_MAX {
             return None;
         }
-        let (path, found) = (self.path.clone(), in_words(found));
+        let (path, found) = (self.path.clone(), describe_json(found));
         self.misfits.push(Violation { path, expected: expected.into(), found });
         None
     }
@@ -203,7 +203,7 @@ impl Builder {
                 for (name, value) in entries {
                     if !of.has_rust(name) {
                         self.below(&key::escape(name), |this| {
-                            this.misfit::<()>(format!("no such field in {}", of.name), value)
+                            this.misfit::<()>(format!("a field of {}", of.name), value)
                         });
                     }
                 }
@@ -328,7 +328,7 @@ fn register_of(of: ScalarType, json: &Json) -> Option<Value> {
 }
 
 /// Plain data in words, for error messages.
-fn in_words(json: &Json) -> String {
+fn describe_json(json: &Json) -> String {
     match json {
         Json::Array(items) => format!("an array of {}", items.len()),
         Json::Object(_) => "an object".to_owned(),

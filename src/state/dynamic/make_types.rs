@@ -1,4 +1,4 @@
-//! The types of a schema are made: each struct and enum after those that it consists of.
+//! Makes the types of a schema: each struct and enum after those that it consists of.
 //!
 //! A schema may come from a stranger. What it describes is bounded here: a struct that contains
 //! itself without an option or a collection between would have no end, and structs that contain
@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::document::key::{self, Key};
 use crate::state::schema::{self, Form, RegisterValue, Registers, Schema, SchemaError, Type};
-use crate::state::stage::Nothing;
+use crate::state::stage::{Nothing, written_registers};
 use crate::state::violation::Violations;
 use crate::state::{Reader, Shape, State};
 
@@ -47,7 +47,6 @@ impl Types {
             named: BTreeMap::new(),
             sizes: BTreeMap::new(),
             defaults: 0,
-            reached: BTreeSet::new(),
         };
         make.all()?;
         Ok(Arc::new(make.types))
@@ -65,8 +64,6 @@ struct Make<'s> {
     sizes: BTreeMap<usize, Option<Size>>,
     /// How many values the own defaults of fields consist of so far.
     defaults: usize,
-    /// The structs and enums that defaults may hold, which are made before the defaults are read.
-    reached: BTreeSet<usize>,
 }
 
 /// How large a struct or enum is, without what lies in options and collections.
@@ -187,10 +184,7 @@ impl<'s> Make<'s> {
                 let (initial, size) = self.initial(inside, inner, depth + 1)?;
                 let kind = self.types.of(inside).kind().clone();
                 let initial = match definition.default() {
-                    Some(default) => {
-                        self.define_below(inner, depth + 1)?;
-                        self.own_default(name, default, inside)?.unwrap_or(initial)
-                    }
+                    Some(default) => self.own_default(name, default, inner, inside, depth + 1)?,
                     None => initial,
                 };
                 (kind, initial, size)
@@ -234,8 +228,7 @@ impl<'s> Make<'s> {
                 return Err(too_large(&place, format!("{INITIAL_MAX} values within each other")));
             }
             if let Some(default) = field.default() {
-                self.define_below(field.ty(), depth + 1)?;
-                initial = self.own_default(&place, default, ty)?.unwrap_or(initial);
+                initial = self.own_default(&place, default, field.ty(), ty, depth + 1)?;
             }
             has_sequences |= match self.types.of(ty).kind() {
                 TypeKind::Text | TypeKind::List(_) => true,
@@ -287,59 +280,59 @@ impl<'s> Make<'s> {
         Ok((Arc::new(of), size))
     }
 
-    /// Makes all structs and enums that a default of this type may hold, except those that are
-    /// being made.
-    fn define_below(&mut self, ty: &'s Type, depth: usize) -> Result<(), SchemaError> {
-        let mut rest = vec![ty];
+    /// Makes the structs and enums that a default of this type may hold, without those in
+    /// collections. Returns the size of the largest.
+    fn define_below(
+        &mut self,
+        place: &str,
+        ty: &'s Type,
+        depth: usize,
+    ) -> Result<usize, SchemaError> {
+        let (mut rest, mut seen, mut largest) = (vec![ty], BTreeSet::new(), 1);
         while let Some(ty) = rest.pop() {
-            match ty {
-                Type::Optional(inner)
-                | Type::List(inner)
-                | Type::MovableList(inner)
-                | Type::Map(_, inner)
-                | Type::Tree(inner) => rest.push(inner),
-                Type::Groups(group, item) => rest.extend([&**group, item]),
-                Type::Named(name) => {
-                    let number = self.named.get(name.as_str()).copied().unwrap_or_default();
-                    if !self.reached.insert(number) {
-                        continue;
-                    }
-                    if !matches!(self.sizes.get(&number), Some(None)) {
-                        self.define(name, depth)?;
-                    }
-                    match self.schema.definition(name).map(schema::Definition::form) {
-                        Some(Form::Newtype(inner)) => rest.push(inner),
-                        Some(Form::Struct(fields)) => {
-                            rest.extend(fields.iter().map(schema::Field::ty))
-                        }
-                        Some(Form::Enum { variants, .. }) => {
-                            let fields = variants.iter().flat_map(schema::Variant::fields);
-                            rest.extend(fields.map(schema::Field::ty));
-                        }
-                        None => {}
-                    }
+            let name = match ty {
+                Type::Optional(inner) => {
+                    rest.push(inner);
+                    continue;
                 }
-                _ => {}
+                Type::Named(name) if seen.insert(name) => name,
+                _ => continue,
+            };
+            self.defaults = self.defaults.saturating_add(1);
+            let number = self.named.get(name.as_str()).copied().unwrap_or_default();
+            if let Some(None) = self.sizes.get(&number) {
+                return Err(wrong(place, "the default may hold the type that it belongs to"));
+            }
+            largest = largest.max(self.define(name, depth)?.values);
+            match self.schema.definition(name).map(schema::Definition::form) {
+                Some(Form::Newtype(inner)) => rest.push(inner),
+                Some(Form::Struct(fields)) => rest.extend(fields.iter().map(schema::Field::ty)),
+                Some(Form::Enum { variants, .. }) => {
+                    let fields = variants.iter().flat_map(schema::Variant::fields);
+                    rest.extend(fields.map(schema::Field::ty));
+                }
+                None => {}
             }
         }
-        Ok(())
+        Ok(largest)
     }
 
-    /// The value that the registers of an own default stand for.
+    /// The value of `#[state(default = …)]`, which a schema has as registers.
     fn own_default(
         &mut self,
         place: &str,
         registers: &'s Registers,
+        ty: &'s Type,
         number: usize,
-    ) -> Result<Option<Dynamic>, SchemaError> {
-        let ty = self.types.of(number);
-        if ty.is_marked() {
+        depth: usize,
+    ) -> Result<Dynamic, SchemaError> {
+        if self.types.of(number).is_marked() {
             return Err(wrong(place, "only scalars, enums and options have a default"));
         }
-        // What an option holds is read anew for each default.
-        let inside = ty.within().map_or(number, |inner| inner.number);
-        let size = self.sizes.get(&inside).copied().flatten().unwrap_or(Size::ONE);
-        self.defaults = self.defaults.saturating_add(size.values);
+        // Each register may be the marker of a struct, all of whose values are made then.
+        let largest = self.define_below(place, ty, depth)?;
+        let values = registers.len().max(1).saturating_mul(largest);
+        self.defaults = self.defaults.saturating_add(values);
         if self.defaults > DEFAULTS_MAX {
             return Err(too_large(place, format!("{DEFAULTS_MAX} values in defaults")));
         }
@@ -350,7 +343,13 @@ impl<'s> Make<'s> {
         entries.sort_by(|left, right| left.0.cmp(&right.0));
         let mut violations = Violations::default();
         let ty = Some(self.types.of(number));
-        Ok(Dynamic::read(&mut Reader::new(&Nothing, &entries, &mut violations, ty)))
+        let read = Dynamic::read(&mut Reader::new(&Nothing, &entries, &mut violations, ty));
+        let is_whole = |value: &Dynamic| {
+            let written = written_registers(value).into_iter();
+            written.map(|(path, value)| (path, RegisterValue(value))).collect::<Registers>()
+                == *registers
+        };
+        read.filter(is_whole).ok_or_else(|| wrong(place, "the default does not fit the type"))
     }
 }
 

@@ -274,10 +274,22 @@ impl Dynamic {
         }
     }
 
-    /// The number, as the nearest float, also within an option.
+    /// The integer if it is not negative (also that of a counter), also within an option.
+    #[must_use]
+    pub fn as_u64(&self) -> Option<u64> {
+        match self.filled()? {
+            Self::Scalar(ScalarValue::Uint(number)) => Some(*number),
+            value => value.as_i64().and_then(|number| number.try_into().ok()),
+        }
+    }
+
+    /// The number (also that of a counter), as the nearest float, also within an option.
     #[must_use]
     #[allow(clippy::cast_precision_loss)]
     pub fn as_f64(&self) -> Option<f64> {
+        if let Self::Counter(counter) = self.filled()? {
+            return Some(counter.value() as f64);
+        }
         match self.as_scalar()? {
             ScalarValue::Int(number) => Some(*number as f64),
             ScalarValue::Uint(number) => Some(*number as f64),
@@ -434,7 +446,9 @@ impl State for Dynamic {
     }
 
     fn locate(&self, at: At<'_>) -> Option<&dyn Any> {
-        let Some((segment, rest)) = at.next() else { return Some(self) };
+        let Some((segment, rest)) = at.next() else {
+            return at.is_end().then_some(self as &dyn Any);
+        };
         match self {
             Self::Optional(value) => value.as_ref().as_ref()?.locate(at),
             Self::Struct(value) => value.locate(at),

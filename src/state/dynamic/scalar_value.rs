@@ -312,7 +312,7 @@ impl Scalar for ScalarValue {
             // What was read as JSON and is written back must not lose what JSON does not have.
             #[cfg(feature = "serde")]
             (Self::Register(left), Self::Register(right)) => {
-                super::serialize::look_alike(left, right)
+                left == right || super::serialize::equal_but_for_json(left, right)
             }
             _ => self == other,
         }

@@ -54,7 +54,7 @@ impl Serialize for ScalarValue {
             Self::Uuid(id) => id.serialize(serializer),
             Self::ElementId(id) => id.serialize(serializer),
             Self::SystemTime(time) => time.serialize(serializer),
-            Self::Register(bytes) => decode_cbor(bytes).map(InFormat).serialize(serializer),
+            Self::Register(bytes) => decode_cbor(bytes).map(RegisterContent).serialize(serializer),
             Self::Other(value) => value.serialize(serializer),
         }
     }
@@ -146,26 +146,27 @@ impl Serialize for Inferred {
 
 /// What a register holds. CBOR has more than JSON: readable formats get keys that are no text, and
 /// integers of more than 64 bits, as text, and tagged values without their tags.
-struct InFormat<V>(V);
+struct RegisterContent<V>(V);
 
-impl Serialize for InFormat<Cbor> {
+impl Serialize for RegisterContent<Cbor> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        InFormat(&self.0).serialize(serializer)
+        RegisterContent(&self.0).serialize(serializer)
     }
 }
 
-impl Serialize for InFormat<&Cbor> {
+impl Serialize for RegisterContent<&Cbor> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if !serializer.is_human_readable() {
             return self.0.serialize(serializer);
         }
         match self.0 {
             Cbor::Map(entries) => {
-                let entries = entries.iter().map(|(key, value)| (as_key(key), InFormat(value)));
+                let entries =
+                    entries.iter().map(|(key, value)| (as_key(key), RegisterContent(value)));
                 serializer.collect_map(entries)
             }
-            Cbor::Array(items) => serializer.collect_seq(items.iter().map(InFormat)),
-            Cbor::Tag(_, value) => InFormat(&**value).serialize(serializer),
+            Cbor::Array(items) => serializer.collect_seq(items.iter().map(RegisterContent)),
+            Cbor::Tag(_, value) => RegisterContent(&**value).serialize(serializer),
             Cbor::Integer(number) => match (i64::try_from(*number), u64::try_from(*number)) {
                 (Ok(number), _) => serializer.serialize_i64(number),
                 (_, Ok(number)) => serializer.serialize_u64(number),
@@ -186,8 +187,24 @@ fn as_key(key: &Cbor) -> String {
     }
 }
 
-/// Whether the bytes of two registers look alike in JSON.
-pub(super) fn look_alike(left: &[u8], right: &[u8]) -> bool {
-    let json = |bytes: &[u8]| serde_json::to_value(InFormat(decode_cbor(bytes)?)).ok();
-    left == right || json(left).is_some_and(|left| Some(left) == json(right))
+/// Whether one of two registers holds what JSON has not, and both are equal in JSON. Such a register
+/// was read as JSON and is written back.
+pub(super) fn equal_but_for_json(left: &[u8], right: &[u8]) -> bool {
+    let (Some(left), Some(right)) = (decode_cbor(left), decode_cbor(right)) else { return false };
+    let json = |value| serde_json::to_value(RegisterContent(value)).ok();
+    (exceeds_json(&left) || exceeds_json(&right))
+        && json(&left).is_some_and(|left| Some(left) == json(&right))
+}
+
+/// Whether a value has something that JSON has not, apart from its floats.
+fn exceeds_json(value: &Cbor) -> bool {
+    match value {
+        Cbor::Map(entries) => {
+            entries.iter().any(|(key, value)| !key.is_text() || exceeds_json(value))
+        }
+        Cbor::Array(items) => items.iter().any(exceeds_json),
+        Cbor::Integer(number) => i64::try_from(*number).is_err() && u64::try_from(*number).is_err(),
+        Cbor::Bytes(_) | Cbor::Tag(..) => true,
+        _ => false,
+    }
 }

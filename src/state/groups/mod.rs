@@ -393,7 +393,7 @@ impl<G: State, T: State> State for Groups<G, T> {
 
     fn locate(&self, at: At<'_>) -> Option<&dyn Any> {
         match at.next() {
-            None => Some(self),
+            None => at.is_end().then_some(self as &dyn Any),
             Some((GROUPS, at)) => self.groups.locate(at),
             Some((ITEMS, at)) => match at.next()? {
                 (ANY, _) => {

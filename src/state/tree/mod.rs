@@ -329,7 +329,7 @@ impl<T: State> State for Tree<T> {
 
     fn locate(&self, at: At<'_>) -> Option<&dyn Any> {
         match at.next() {
-            None => Some(self),
+            None => at.is_end().then_some(self as &dyn Any),
             Some((ANY, _)) => {
                 at.offer(self.nodes.keys().map(|id| id.segment()));
                 None
