@@ -42,6 +42,8 @@ enum Kind {
     },
 }
 
+type Place<'e> = exostate::Node<exostate::Edit<'e>, Dynamic>;
+
 fn store() -> Store<Dynamic> {
     Store::dynamic(&Document::<Yrs>::new(), &All::schema()).expect("a schema of a Rust type")
 }
@@ -124,10 +126,9 @@ fn an_accessor_of_another_kind_is_refused_in_words() {
         let error = store.change(|root| root.at(path).as_text().map(drop)).expect_err(path);
         assert_eq!(error.to_string(), format!("{path}: expected a text, found {found}"));
     }
-    let refused =
-        |edit: &dyn Fn(&exostate::Node<exostate::Edit<'_>, Dynamic>) -> Result<(), ChangeError>| {
-            store.change(|root| edit(&root.at("text"))).expect_err("a text").to_string()
-        };
+    let refused = |edit: &dyn Fn(&Place<'_>) -> Result<(), ChangeError>| {
+        store.change(|root| edit(&root.at("text"))).expect_err("a text").to_string()
+    };
     assert!(refused(&|text| text.as_counter().map(drop)).contains("a counter, found a text"));
     assert!(refused(&|text| text.as_list().map(drop)).contains("a list, found a text"));
     assert!(refused(&|text| text.as_set().map(drop)).contains("a set, found a text"));
