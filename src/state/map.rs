@@ -15,8 +15,7 @@ use super::shared::{Lookup, Shared};
 use super::stage::fingerprint;
 use super::violation::Mend;
 use super::{
-    ANY, At, ChangeError, Edit, Node, Place, Reader, Refresh, Shape, State, Takes, Violation,
-    Writer,
+    ANY, At, ChangeError, Edit, Node, Place, Reader, Refresh, Shape, State, Takes, Writer,
 };
 
 /// A type for the keys of a [`Map`] or the elements of a [`Set`](super::Set). Each value has
@@ -109,13 +108,8 @@ pub(super) fn check_key<K: MapKey>(place: &Edit<'_>, key: &K) -> Result<(), Chan
     if key.fits(place.ty()) {
         return Ok(());
     }
-    let path = place.path().to_owned();
-    let misfit = Violation {
-        path,
-        expected: "a key of the type that the schema has here".to_owned(),
-        found: format!("{key:?}"),
-    };
-    Err(ChangeError::Misfit { misfits: vec![misfit] })
+    let expected = "a key of the type that the schema has here";
+    Err(ChangeError::misfit(place.path(), expected, format!("{key:?}")))
 }
 
 /// Records or values by key, sorted by key. Two replicas that concurrently insert the same key end

@@ -130,36 +130,10 @@ impl<'a, 'v> Reader<'a, 'v> {
         read(&mut self.below(entries, name))
     }
 
-    /// Reads a field of a type that only a schema knows, as [`Reader::field`] does.
-    pub(crate) fn field_as<T>(
-        &mut self,
-        name: &str,
-        ty: TypeRef<'a>,
-        scalar: bool,
-        read: impl FnOnce(&mut Reader<'_, '_>) -> Option<T>,
-    ) -> Option<T> {
-        let entries = self.entries_of(name);
-        if entries.is_empty() && scalar {
-            return None;
-        }
-        read(&mut self.below_as(entries, name, Some(ty)))
-    }
-
     /// Reads below a segment: the fields of an enum's variant.
     pub fn within<R>(&mut self, segment: &str, read: impl FnOnce(&mut Reader<'_, '_>) -> R) -> R {
         let entries = self.entries_of(segment);
         read(&mut self.below(entries, segment))
-    }
-
-    /// As [`Reader::within`], of a type that only a schema knows.
-    pub(crate) fn within_as<R>(
-        &mut self,
-        segment: &str,
-        ty: TypeRef<'a>,
-        read: impl FnOnce(&mut Reader<'a, '_>) -> R,
-    ) -> R {
-        let entries = self.entries_of(segment);
-        read(&mut self.below_as(entries, segment, Some(ty)))
     }
 
     /// Calls `each` for every segment directly below the path, in order, with a reader for that
@@ -210,15 +184,6 @@ impl<'a, 'v> Reader<'a, 'v> {
 
     fn below(&mut self, entries: &'a [(Key, Value)], segment: &str) -> Reader<'a, '_> {
         let ty = self.ty.and_then(|ty| ty.child(segment));
-        self.below_as(entries, segment, ty)
-    }
-
-    fn below_as(
-        &mut self,
-        entries: &'a [(Key, Value)],
-        segment: &str,
-        ty: Option<TypeRef<'a>>,
-    ) -> Reader<'a, '_> {
         let separator = usize::from(!self.path.is_empty());
         let path = match entries
             .first()

@@ -86,6 +86,16 @@ pub enum ChangeError {
 }
 
 impl ChangeError {
+    /// One place that does not fit the schema.
+    pub(crate) fn misfit(
+        path: &str,
+        expected: impl Into<String>,
+        found: impl Into<String>,
+    ) -> Self {
+        let (path, expected, found) = (path.to_owned(), expected.into(), found.into());
+        Self::Misfit { misfits: vec![Violation { path, expected, found }] }
+    }
+
     /// Whether a retry of the same change may succeed.
     #[must_use]
     pub fn is_retryable(&self) -> bool {

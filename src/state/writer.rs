@@ -7,7 +7,7 @@ use crate::document::value::Value;
 
 use super::dynamic::TypeRef;
 use super::stage::StageCore;
-use super::{ElementId, State, Violation};
+use super::{ElementId, State};
 
 /// Writes at one path of a staged change.
 pub struct Writer<'c, 'd> {
@@ -86,8 +86,7 @@ impl<'c, 'd> Writer<'c, 'd> {
 
     /// Makes the change fail, because a value does not fit the schema.
     pub(crate) fn misfit(&mut self, expected: String, found: String) {
-        let misfit = Violation { path: self.path.clone(), expected, found };
-        self.core.fail(super::ChangeError::Misfit { misfits: vec![misfit] });
+        self.core.fail(super::ChangeError::misfit(&self.path, expected, found));
     }
 
     /// Writes below the path. `segment` is escaped.

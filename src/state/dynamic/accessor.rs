@@ -8,7 +8,7 @@ use super::from_json;
 use super::types::{TypeKind, TypeRef};
 use super::{Dynamic, KeyValue, ScalarValue};
 use crate::state::{
-    ChangeError, Counter, Edit, Groups, List, Map, MovableList, Node, Set, Text, Tree, Violation,
+    ChangeError, Counter, Edit, Groups, List, Map, MovableList, Node, Set, Text, Tree,
 };
 #[cfg(feature = "serde")]
 use crate::state::{ElementId, MapKey, Mend, node::set_whole};
@@ -24,9 +24,7 @@ impl<'e> Node<Edit<'e>, Dynamic> {
     }
 
     fn misfit(&self, expected: impl Into<String>, found: impl Into<String>) -> ChangeError {
-        let path = self.place.path().to_owned();
-        let misfit = Violation { path, expected: expected.into(), found: found.into() };
-        ChangeError::Misfit { misfits: vec![misfit] }
+        ChangeError::misfit(self.place.path(), expected, found)
     }
 
     /// The accessor as that of a type, if the schema has that type here.
@@ -36,7 +34,7 @@ impl<'e> Node<Edit<'e>, Dynamic> {
         expected: &str,
     ) -> Result<Node<Edit<'e>, T>, ChangeError> {
         let ty = self.ty()?;
-        let inner = ty.within().unwrap_or(ty);
+        let inner = ty.filled();
         match is_it(inner.kind()) {
             true => Ok(Node::new(self.place.clone())),
             false => Err(self.misfit(expected, ty.describe())),
@@ -137,7 +135,7 @@ impl<'e> Node<Edit<'e>, Dynamic> {
             let error = || self.misfit("an element's id", format!("{key:?}"));
             key.parse::<crate::ElementId>().map_err(|_| error())
         };
-        match ty.within().unwrap_or(ty).kind() {
+        match ty.filled().kind() {
             TypeKind::Map(..) => self.as_map()?.remove(self.key(key)?),
             TypeKind::Set(_) => self.as_set()?.remove(self.key(key)?),
             TypeKind::MovableList(_) => self.as_movable_list()?.remove(id()?),
@@ -194,7 +192,7 @@ impl Node<Edit<'_>, Dynamic> {
     /// As [`Self::set`], and [`ChangeError::Misfit`] if the schema has no list here.
     pub fn push(&self, value: impl Serialize) -> Result<Option<ElementId>, ChangeError> {
         let ty = self.ty()?;
-        if let TypeKind::List(_) = ty.within().unwrap_or(ty).kind() {
+        if let TypeKind::List(_) = ty.filled().kind() {
             return self.as_list()?.push(self.item(value)?).map(|()| None);
         }
         let list = self.as_movable_list()?;
@@ -244,7 +242,7 @@ impl Node<Edit<'_>, Dynamic> {
     /// [`ChangeError::Misfit`] if the schema has no list here, or if the value does not fit.
     pub fn item(&self, value: impl Serialize) -> Result<ScalarValue, ChangeError> {
         let ty = self.ty()?;
-        match ty.within().unwrap_or(ty).kind() {
+        match ty.filled().kind() {
             TypeKind::List(of) => from_json::build_scalar(*of, self.place.path(), value),
             _ => Err(self.misfit("a list", ty.describe())),
         }

@@ -84,10 +84,10 @@ impl EnumValue {
     }
 
     /// Reads the variant that the register names, with its fields.
-    pub(super) fn read<'a>(
+    pub(super) fn read(
         of: &Arc<EnumType>,
-        ty: TypeRef<'a>,
-        reader: &mut Reader<'a, '_>,
+        ty: TypeRef<'_>,
+        reader: &mut Reader<'_, '_>,
     ) -> Option<Self> {
         let tag = reader.own()?;
         let named = match tag {
@@ -100,11 +100,9 @@ impl EnumValue {
         };
         let fields = match variant.fields.fields.is_empty() {
             true => Fields::initial(&variant.fields),
-            false => {
-                let ty = ty.variant(variant);
-                let read = |reader: &mut Reader<'a, '_>| Fields::read(&variant.fields, ty, reader);
-                reader.within_as(&variant.name, ty, read)
-            }
+            false => reader.within(&variant.name, |reader| {
+                Fields::read(&variant.fields, ty.variant(variant), reader)
+            }),
         };
         Some(Self { of: Arc::clone(of), variant: place, fields })
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::state::{At, Reader, Refresh, State, Writer};
 
 use super::Dynamic;
-use super::types::{StructType, TypeRef};
+use super::types::{FieldType, StructType, TypeRef};
 
 /// The values of the fields, in the order of the schema.
 #[derive(Clone)]
@@ -87,19 +87,14 @@ impl Fields {
     }
 
     /// Reads all fields. `ty` is the type of the struct or variant.
-    pub(super) fn read<'a>(
-        of: &Arc<StructType>,
-        ty: TypeRef<'a>,
-        reader: &mut Reader<'a, '_>,
-    ) -> Self {
+    pub(super) fn read(of: &Arc<StructType>, ty: TypeRef<'_>, reader: &mut Reader<'_, '_>) -> Self {
         // What has no registers and no sequences shares its initial fields.
         let own = usize::from(reader.own().is_some());
         if reader.entries().len() <= own && !of.has_sequences {
             return Self::initial_of(of, ty);
         }
-        let read = |field| {
-            let below = ty.field(field);
-            let value = reader.field_as(&field.name, below, below.is_scalar(), Dynamic::read);
+        let read = |field: &FieldType| {
+            let value = reader.field(&field.name, ty.field(field).is_scalar(), Dynamic::read);
             value.unwrap_or_else(|| field.initial.clone())
         };
         Self { of: Arc::clone(of), values: of.fields.iter().map(read).collect() }

@@ -24,10 +24,7 @@ pub(super) fn build(
     path: &str,
     value: impl Serialize,
 ) -> Result<Dynamic, ChangeError> {
-    let json = json_of(path, value)?;
-    let mut builder = Builder { path: path.to_owned(), misfits: Vec::new() };
-    let built = builder.value(ty, &json);
-    builder.finish(built)
+    built(path, value, |builder, json| builder.value(ty, json))
 }
 
 /// A scalar from plain data.
@@ -36,17 +33,26 @@ pub(super) fn build_scalar(
     path: &str,
     value: impl Serialize,
 ) -> Result<ScalarValue, ChangeError> {
-    let json = json_of(path, value)?;
-    let mut builder = Builder { path: path.to_owned(), misfits: Vec::new() };
-    let built = builder.scalar(of, &json);
-    builder.finish(built)
+    built(path, value, |builder, json| builder.scalar(of, json))
 }
 
-fn json_of(path: &str, value: impl Serialize) -> Result<Json, ChangeError> {
-    serde_json::to_value(value).map_err(|error| ChangeError::Invalid {
-        path: path.to_owned(),
+/// What `build` makes of plain data. Fails with all places that do not fit.
+fn built<T>(
+    path: &str,
+    value: impl Serialize,
+    build: impl FnOnce(&mut Builder, &Json) -> Option<T>,
+) -> Result<T, ChangeError> {
+    let path = path.to_owned();
+    let json = serde_json::to_value(value).map_err(|error| ChangeError::Invalid {
+        path: path.clone(),
         reason: format!("it cannot be written as plain data: {error}"),
-    })
+    })?;
+    let mut builder = Builder { path, misfits: Vec::new() };
+    let built = build(&mut builder, &json);
+    match built.filter(|_| builder.misfits.is_empty()) {
+        Some(built) => Ok(built),
+        None => Err(ChangeError::Misfit { misfits: builder.misfits }),
+    }
 }
 
 /// How many places that do not fit an error lists at most.
@@ -59,13 +65,6 @@ struct Builder {
 }
 
 impl Builder {
-    fn finish<T>(self, built: Option<T>) -> Result<T, ChangeError> {
-        match built.filter(|_| self.misfits.is_empty()) {
-            Some(built) => Ok(built),
-            None => Err(ChangeError::Misfit { misfits: self.misfits }),
-        }
-    }
-
     /// Notes that something here does not fit.
     fn misfit<T>(&mut self, expected: impl Into<String>, found: &Json) -> Option<T> {
         if self.misfits.len() >= MISFITS_MAX {

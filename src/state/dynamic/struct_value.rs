@@ -54,11 +54,7 @@ impl StructValue {
         self.0.fits(of)
     }
 
-    pub(super) fn read<'a>(
-        of: &Arc<StructType>,
-        ty: TypeRef<'a>,
-        reader: &mut Reader<'a, '_>,
-    ) -> Self {
+    pub(super) fn read(of: &Arc<StructType>, ty: TypeRef<'_>, reader: &mut Reader<'_, '_>) -> Self {
         Self(Fields::read(of, ty, reader))
     }
 

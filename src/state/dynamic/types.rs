@@ -184,8 +184,7 @@ impl<'t> TypeRef<'t> {
 
     /// The type directly below a segment. `None`: the schema knows no such place.
     pub(crate) fn child(self, segment: &str) -> Option<Self> {
-        let number = match self.kind() {
-            TypeKind::Optional(inner) => return self.at(*inner).child(segment),
+        let number = match self.filled().kind() {
             TypeKind::Map(_, inner)
             | TypeKind::MovableList(inner)
             | TypeKind::Tree(inner)
@@ -230,16 +229,20 @@ impl<'t> TypeRef<'t> {
         }
     }
 
+    /// The type within an option, and any other type itself. Both have one path.
+    pub(super) fn filled(self) -> Self {
+        self.within().unwrap_or(self)
+    }
+
     /// The type of the elements, entries or items of this collection.
     #[cfg(feature = "serde")]
     pub(super) fn element(self) -> Option<Self> {
-        match self.kind() {
+        match self.filled().kind() {
             TypeKind::Map(_, inner)
             | TypeKind::MovableList(inner)
             | TypeKind::Tree(inner)
             | TypeKind::Elements(inner) => Some(self.at(*inner)),
             TypeKind::Groups(_, items) => self.at(*items).element(),
-            TypeKind::Optional(inner) => self.at(*inner).element(),
             _ => None,
         }
     }
@@ -247,9 +250,8 @@ impl<'t> TypeRef<'t> {
     /// The type of the groups of these groups.
     #[cfg(feature = "serde")]
     pub(super) fn group(self) -> Option<Self> {
-        match self.kind() {
+        match self.filled().kind() {
             TypeKind::Groups(groups, _) => self.at(*groups).element(),
-            TypeKind::Optional(inner) => self.at(*inner).group(),
             _ => None,
         }
     }
@@ -265,18 +267,16 @@ impl<'t> TypeRef<'t> {
 
     /// The type of the keys of this map or set.
     pub(super) fn key(self) -> Option<schema::Key> {
-        match self.kind() {
+        match self.filled().kind() {
             TypeKind::Map(key, _) | TypeKind::Set(key) => Some(*key),
-            TypeKind::Optional(inner) => self.at(*inner).key(),
             _ => None,
         }
     }
 
     /// The type of the elements of this list, or this scalar type itself.
     pub(super) fn scalar(self) -> Option<ScalarType> {
-        match self.kind() {
+        match self.filled().kind() {
             TypeKind::Scalar(of) | TypeKind::List(of) => Some(*of),
-            TypeKind::Optional(inner) => self.at(*inner).scalar(),
             _ => None,
         }
     }
@@ -291,19 +291,14 @@ impl<'t> TypeRef<'t> {
 
     /// Whether this is an enum, or an option of one.
     pub(super) fn is_enum(self) -> bool {
-        match self.kind() {
-            TypeKind::Enum(_) => true,
-            TypeKind::Optional(inner) => self.at(*inner).is_enum(),
-            _ => false,
-        }
+        matches!(self.filled().kind(), TypeKind::Enum(_))
     }
 
     /// Whether a value of this type is one register: see [`State::SCALAR`].
     pub(super) fn is_scalar(self) -> bool {
-        match self.kind() {
+        match self.filled().kind() {
             TypeKind::Scalar(_) => true,
             TypeKind::Enum(of) => of.is_scalar,
-            TypeKind::Optional(inner) => self.at(*inner).is_scalar(),
             _ => false,
         }
     }

@@ -105,7 +105,6 @@ impl Listener {
     /// Comes back when another server can listen on this address.
     pub(super) async fn free(&mut self) {
         // The task that accepts connections owns a TCP socket. It was told to end.
-        self.accepting.abort();
         let _ = (&mut self.accepting).await;
         #[cfg(feature = "quic")]
         if let Some(endpoint) = self.endpoint.take() {
